@@ -1,0 +1,1 @@
+"""Argo CD: webhook receiver, application controller, and its pages."""

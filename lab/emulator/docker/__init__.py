@@ -1,0 +1,1 @@
+"""The ``docker`` command of emulated jobs: builds and pushes real OCI images without an engine."""

@@ -1,0 +1,1 @@
+"""GitLab: its REST API, git over HTTP, webhooks and web pages."""

@@ -1,0 +1,1 @@
+"""The container registry: the OCI distribution API behind GitLab's token handshake."""

@@ -1,0 +1,1 @@
+"""What makes Kubernetes objects real: controllers, the kubelet that runs pods as processes, services, ingress."""
