@@ -43,7 +43,7 @@ class Children:
         """Start ``argv`` as leader of its own process group; raises OSError when it cannot be executed."""
         process = await asyncio.create_subprocess_exec(
             *argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr,
-            start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, nothing else
+            start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
         self._folder.mkdir(parents=True, exist_ok=True)
         record = {"pid": process.pid, "started": _start_time(process.pid)}

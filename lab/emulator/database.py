@@ -55,9 +55,7 @@ class Database:
 
     def all(self, kind: str) -> list[tuple[str, Any]]:
         """Every document of ``kind`` as ``(key, body)``, in key order (text order)."""
-        rows = self._connection.execute(
-            "SELECT key, body FROM documents WHERE kind = ? ORDER BY key", (kind,)
-        )
+        rows = self._connection.execute("SELECT key, body FROM documents WHERE kind = ? ORDER BY key", (kind,))
         return [(key, json.loads(body)) for key, body in rows]
 
     def next_id(self, counter: str, start: int = 1) -> int:
