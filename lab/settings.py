@@ -1,0 +1,217 @@
+"""What can be set: lab.yaml and LAB_* variables, read once into frozen values.
+
+A variable beats the file, the file beats the default. The variable of ``project.branch`` is ``LAB_PROJECT_BRANCH``.
+Every error names the key by its path and, for an unknown key, the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from lab.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """The project that goes through the loop."""
+
+    path: str = "root/hichat"
+    """Group and name on GitLab."""
+    source: Path | None = None
+    """A local git repository to take instead of the sample; relative to lab.yaml."""
+    branch: str = "master"
+    """The code branch."""
+    config_branch: str = "k8s-config"
+    """The branch that the pipeline writes and Argo CD reads."""
+    manifests: str = "k8s"
+    """Folder of the manifests in both branches."""
+    image_file: str = "k8s/hichat.yaml"
+    """The manifest whose image the pipeline sets."""
+    deployment: str = "hichat"
+    namespace: str = "hichat"
+    """Kubernetes namespace of the application."""
+    health: str = "/health"
+    """Path that answers 200 when the application serves."""
+    image: str | None = None
+    """Image name without tag; default is the project's own registry ($CI_REGISTRY_IMAGE)."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """More CI/CD variables, for example DOCKERHUB_USERNAME; stored masked where GitLab allows it."""
+
+    @property
+    def name(self) -> str:
+        """The last part of `path`; also the Application's name."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class PortSettings:
+    """Ports on 127.0.0.1."""
+
+    gitlab: int = 8929
+    registry: int = 5050
+    kubernetes: int = 6550
+    argocd: int = 8443
+    app: int = 8088
+
+
+@dataclass(frozen=True)
+class TimeoutSettings:
+    """Upper bounds in seconds."""
+
+    start: float = 60
+    """An embedded component answers after its start."""
+    pipeline: float = 900
+    """A pipeline ends."""
+    sync: float = 300
+    """Argo CD reacts, syncs, and the new pod answers."""
+    smoke: float = 1200
+    """The whole of `smoke`."""
+
+
+@dataclass(frozen=True)
+class EmulatorSettings:
+    """The embedded engine."""
+
+    profile: Literal["fast", "upstream"] = "fast"
+    """``upstream`` adds the real systems' delays."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting with its default."""
+
+    engine: Literal["auto", "docker", "embedded"] = "auto"
+    """Where the lab runs; ``auto`` decides once and remembers."""
+    parallel: int = 8
+    """How many steps run at the same time at most."""
+    project: ProjectSettings = field(default_factory=ProjectSettings)
+    ports: PortSettings = field(default_factory=PortSettings)
+    timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
+    emulator: EmulatorSettings = field(default_factory=EmulatorSettings)
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read lab.yaml (absent is fine) and the LAB_* variables of ``environ``.
+
+    Raises:
+        UsageError: the file is no YAML mapping, or a key is unknown or ill-typed.
+    """
+    raw = _read(path)
+    for key in keys():
+        name = "LAB_" + key.replace(".", "_").upper()
+        if name in environ:
+            _set(raw, key, environ[name])
+    settings = _build(Settings, raw, "", path.name)
+    return _check(settings, path)
+
+
+def keys(cls: type = Settings, prefix: str = "") -> Iterator[str]:
+    """The path of every setting, ``ports.gitlab`` and so on, in the order of this file."""
+    hints = typing.get_type_hints(cls)
+    for item in fields(cls):
+        if is_dataclass(hints[item.name]):
+            yield from keys(typing.cast("type", hints[item.name]), f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except yaml.YAMLError as error:
+        raise UsageError("LAB-CONF-01", f"{path.name} is not valid YAML.", evidence=str(error)) from error
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise UsageError("LAB-CONF-01", f"{path.name} must hold keys and values, not a {type(raw).__name__}.")
+    return raw
+
+
+def _set(raw: dict[str, Any], key: str, text: str) -> None:
+    """Put a variable's text where the file's value would stand, typed as YAML would type it."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        value = raw.get(parent)
+        raw[parent] = value if isinstance(value, dict) else {}
+        raw = raw[parent]
+    raw[last] = yaml.safe_load(text) if text else None
+
+
+def _build(cls: type[T], raw: dict[str, Any], prefix: str, file: str) -> T:
+    known = {item.name: item for item in fields(typing.cast("Any", cls))}
+    for key in raw:
+        if key not in known:
+            raise _unknown(f"{prefix}{key}", file)
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, item in known.items():
+        if name not in raw:
+            continue
+        hint, value, path = hints[name], raw[name], f"{prefix}{name}"
+        if is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise _wrong(path, value, "a group of keys", file)
+            values[name] = _build(typing.cast("type[Any]", hint), value, f"{path}.", file)
+        elif value is None and item.default is not MISSING:
+            values[name] = item.default
+        else:
+            values[name] = _convert(hint, value, path, file)
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, path: str, file: str) -> Any:  # noqa: PLR0911 - one line per type
+    if typing.get_origin(hint) is Literal:
+        if value in typing.get_args(hint):
+            return value
+        raise _wrong(path, value, "one of " + ", ".join(map(str, typing.get_args(hint))), file)
+    kinds = typing.get_args(hint) or (hint,)
+    if Path in kinds and isinstance(value, str):
+        return Path(value).expanduser()
+    if float in kinds and isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    if int in kinds and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if typing.get_origin(hint) is not None and isinstance(value, dict):
+        if all(isinstance(part, str) for pair in value.items() for part in pair):
+            return dict(value)
+        raise _wrong(path, value, "names and texts (quote numbers)", file)
+    if str in kinds and isinstance(value, str) and typing.get_origin(hint) is not Mapping:
+        return value
+    wanted = {int: "a whole number above 0", float: "a number above 0", str: "a text", Path: "a path"}
+    raise _wrong(path, value, wanted.get(kinds[0], "names and texts"), file)
+
+
+def _unknown(path: str, file: str) -> UsageError:
+    valid = list(keys()) + [item.name for item in fields(Settings)]
+    near = difflib.get_close_matches(path, valid, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]}?" if near else "Valid keys: " + ", ".join(keys())
+    return UsageError("LAB-CONF-02", f"{file}: unknown key {path}.", hint=hint)
+
+
+def _wrong(path: str, value: Any, wanted: str, file: str) -> UsageError:
+    return UsageError("LAB-CONF-03", f"{file}: {path} must be {wanted}.", evidence=f"it is {value!r}")
+
+
+def _check(settings: Settings, path: Path) -> Settings:
+    """What no single key can say: distinct ports, a full project path."""
+    ports = {item.name: getattr(settings.ports, item.name) for item in fields(settings.ports)}
+    for name, port in ports.items():
+        if port > 65535:
+            raise _wrong(f"ports.{name}", port, "a port, 1 to 65535", path.name)
+        twin = next((other for other in ports if other != name and ports[other] == port), None)
+        if twin:
+            raise UsageError("LAB-CONF-04", f"{path.name}: ports.{name} and ports.{twin} are both {port}.")
+    if "/" not in settings.project.path.strip("/"):
+        raise _wrong("project.path", settings.project.path, "a group and a name such as root/hichat", path.name)
+    return settings

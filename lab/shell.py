@@ -1,0 +1,86 @@
+"""The only door to subprocess: argv lists, a time limit, an own process group, secrets masked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError, TimedOut
+
+_SHOWN = 2000
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A process that has ended."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    check: bool = True,
+    secrets: Iterable[str] = (),
+) -> Completed:
+    """Run a program to its end.
+
+    Args:
+        argv: the program and its arguments; never a secret among them, `ps` shows them to everybody.
+        timeout: seconds until the whole process group is killed.
+        cwd: folder to run in.
+        env: variables set on top of the inherited ones.
+        stdin: text given to the program.
+        check: raise when the exit code is not 0.
+        secrets: values replaced by ``[masked]`` in everything that is returned or raised.
+
+    Raises:
+        TimedOut: the time was over.
+        LabError: the program is missing, or ended with another code than 0 while ``check`` holds.
+    """
+    words = tuple(str(word) for word in argv)
+    try:
+        process = subprocess.Popen(
+            words, cwd=cwd, env={**os.environ, **(env or {})}, text=True, errors="replace", start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise LabError("LAB-CMD-01", f"{words[0]} is not installed.", hint=f"Install {words[0]}.") from error
+    try:
+        stdout, stderr = process.communicate(stdin, timeout)
+    except BaseException as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            problem = f"`{mask(' '.join(words), secrets)}` did not end within {timeout:g} s."
+            raise TimedOut("LAB-CMD-02", problem) from None
+        raise
+    done = Completed(words, process.returncode, mask(stdout, secrets), mask(stderr, secrets))
+    if check and done.code != 0:
+        raise LabError(
+            "LAB-CMD-03",
+            f"`{mask(' '.join(words), secrets)}` ended with code {done.code}.",
+            evidence=(done.stderr.strip() or done.stdout.strip())[-_SHOWN:],
+        )
+    return done
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """``text`` with every secret replaced by ``[masked]``."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "[masked]")
+    return text
