@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -111,7 +111,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         if name in environ:
             _set(raw, key, environ[name])
     settings = _build(Settings, raw, "", path.name)
-    return _check(settings, path)
+    _check(settings, path)
+    if settings.project.source:
+        source = (path.parent / settings.project.source).resolve()
+        settings = replace(settings, project=replace(settings.project, source=source))
+    return settings
 
 
 def keys(cls: type = Settings, prefix: str = "") -> Iterator[str]:
@@ -142,9 +146,11 @@ def _set(raw: dict[str, Any], key: str, text: str) -> None:
     """Put a variable's text where the file's value would stand, typed as YAML would type it."""
     *parents, last = key.split(".")
     for parent in parents:
-        value = raw.get(parent)
-        raw[parent] = value if isinstance(value, dict) else {}
+        if raw.get(parent) is None:
+            raw[parent] = {}
         raw = raw[parent]
+        if not isinstance(raw, dict):
+            return  # the file is wrong here, and `_build` says how
     raw[last] = yaml.safe_load(text) if text else None
 
 
@@ -170,7 +176,7 @@ def _build(cls: type[T], raw: dict[str, Any], prefix: str, file: str) -> T:
     return cls(**values)
 
 
-def _convert(hint: Any, value: Any, path: str, file: str) -> Any:  # noqa: PLR0911 - one line per type
+def _convert(hint: Any, value: Any, path: str, file: str) -> Any:
     if typing.get_origin(hint) is Literal:
         if value in typing.get_args(hint):
             return value
@@ -203,7 +209,7 @@ def _wrong(path: str, value: Any, wanted: str, file: str) -> UsageError:
     return UsageError("LAB-CONF-03", f"{file}: {path} must be {wanted}.", evidence=f"it is {value!r}")
 
 
-def _check(settings: Settings, path: Path) -> Settings:
+def _check(settings: Settings, path: Path) -> None:
     """What no single key can say: distinct ports, a full project path."""
     ports = {item.name: getattr(settings.ports, item.name) for item in fields(settings.ports)}
     for name, port in ports.items():
@@ -214,4 +220,3 @@ def _check(settings: Settings, path: Path) -> Settings:
             raise UsageError("LAB-CONF-04", f"{path.name}: ports.{name} and ports.{twin} are both {port}.")
     if "/" not in settings.project.path.strip("/"):
         raise _wrong("project.path", settings.project.path, "a group and a name such as root/hichat", path.name)
-    return settings
