@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +29,24 @@ class AlreadyRunningError(Exception):
 
 @contextmanager
 def owned(data: Path) -> Iterator[None]:
-    """Own the data folder; raises `AlreadyRunningError`. The kernel frees it when the process dies."""
+    """Own the data folder; raises `AlreadyRunningError`. The kernel frees it when the process dies.
+
+    The file ``lock`` names the owner's pid. A reader takes a shared lock for a moment to see whether anybody owns
+    it, hence the short patience.
+    """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(str(data)) from None
+    with (data / "lock").open("a+") as file:
+        for patience in (0.1, 0.3, None):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if patience is None:
+                    raise AlreadyRunningError(str(data)) from None
+                time.sleep(patience)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 
