@@ -1,0 +1,144 @@
+"""Fixtures shared by all tests: a private lab target, free ports, and a folder that is never the user's."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.emulator.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Target:
+    """A lab's systems that tests talk to as any client would."""
+
+    name: str
+    gitlab: str
+    registry: str
+    kubeconfig: Path
+    argocd: str
+    app: str
+    root_token: str
+    root_password: str
+    data: Path | None = None
+    """The emulator's data folder; None for real systems."""
+    pid: int | None = None
+
+    @property
+    def embedded(self) -> bool:
+        return self.name == "embedded"
+
+    def attach_runner(self, token: str, tags: str = "") -> None:
+        """Have the target's runner ask for jobs with ``token``."""
+        assert self.data and self.pid, "only the embedded target has a runner to attach"
+        folder = self.data / "runner"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.toml").write_text(
+            f'concurrent = 4\n[[runners]]\nname = "test"\nurl = "{self.gitlab}"\ntoken = "{token}"\nexecutor = "shell"\n'
+        )
+        os.kill(self.pid, signal.SIGHUP)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, outside the range that the kernel gives to clients where possible."""
+    sockets = []
+    for _ in range(count):
+        opened = socket.socket()
+        opened.bind(("127.0.0.1", 0))
+        sockets.append(opened)
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """One emulator process of the test session's own (one per worker)."""
+    data = tmp_path_factory.mktemp("emulator") / "data"
+    gitlab, registry, kubernetes, argocd, app = free_ports(5)
+    config = Config(
+        data=data,
+        gitlab_url=f"http://127.0.0.1:{gitlab}",
+        registry=f"127.0.0.1:{registry}",
+        gitlab_port=gitlab,
+        registry_port=registry,
+        kubernetes_port=kubernetes,
+        argocd_port=argocd,
+        app_port=app,
+        argocd_url=f"https://127.0.0.1:{argocd}",
+        root_password="Test-" + secrets.token_urlsafe(12),
+        root_token="glpat-" + secrets.token_urlsafe(15),
+    )
+    config.write(data.parent / "config.json")
+    log = data.parent / "emulator.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab.emulator", str(data.parent / "config.json")],
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not (data / "ready").exists():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield Target(
+            name="embedded",
+            gitlab=config.gitlab_url,
+            registry=config.registry,
+            kubeconfig=data / "kubeconfig",
+            argocd=config.argocd_url,
+            app=f"http://127.0.0.1:{app}",
+            root_token=config.root_token,
+            root_password=config.root_password,
+            data=data,
+            pid=process.pid,
+        )
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+
+
+def _real() -> Target | None:
+    """Real systems, when LAB_TARGET_GITLAB and its companions name them."""
+    if "LAB_TARGET_GITLAB" not in os.environ:
+        return None
+    return Target(
+        name="real",
+        gitlab=os.environ["LAB_TARGET_GITLAB"],
+        registry=os.environ["LAB_TARGET_REGISTRY"],
+        kubeconfig=Path(os.environ["LAB_TARGET_KUBECONFIG"]),
+        argocd=os.environ.get("LAB_TARGET_ARGOCD", ""),
+        app=os.environ.get("LAB_TARGET_APP", ""),
+        root_token=os.environ["LAB_TARGET_TOKEN"],
+        root_password=os.environ.get("LAB_TARGET_PASSWORD", ""),
+    )
+
+
+@pytest.fixture(scope="session", params=["embedded", *(["real"] if _real() else [])])
+def target(request: pytest.FixtureRequest) -> Target:
+    """Each system that the contract suite is held against."""
+    if request.param == "real":
+        real = _real()
+        assert real
+        return real
+    return request.getfixturevalue("embedded")
