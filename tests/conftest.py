@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.emulator.config import Config
+from lab.waiting import Pending, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,13 +40,15 @@ class Target:
     def embedded(self) -> bool:
         return self.name == "embedded"
 
-    def attach_runner(self, token: str, tags: str = "") -> None:
+    def attach_runner(self, token: str) -> None:
         """Have the target's runner ask for jobs with ``token``."""
-        assert self.data and self.pid, "only the embedded target has a runner to attach"
+        assert self.data, "only the embedded target has a runner to attach"
+        assert self.pid
         folder = self.data / "runner"
         folder.mkdir(exist_ok=True)
         (folder / "config.toml").write_text(
-            f'concurrent = 4\n[[runners]]\nname = "test"\nurl = "{self.gitlab}"\ntoken = "{token}"\nexecutor = "shell"\n'
+            f'concurrent = 4\n[[runners]]\nname = "test"\nurl = "{self.gitlab}"\n'
+            f'token = "{token}"\nexecutor = "shell"\n'
         )
         os.kill(self.pid, signal.SIGHUP)
 
@@ -92,11 +94,12 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + 30
-        while not (data / "ready").exists():
+
+        def started() -> bool | Pending:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
+            return True if (data / "ready").exists() else Pending(log.read_text())
+
+        wait_until("the emulator", started, timeout=30)
         yield Target(
             name="embedded",
             gitlab=config.gitlab_url,
