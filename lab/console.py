@@ -74,9 +74,7 @@ class Console:
         """The checklist of `verify`."""
         for check in checks:
             self.document({"type": "check", **asdict(check)})
-            mark, word, colour = {True: ("✓", "ok", "green"), False: ("✗", "failed", "red")}.get(
-                bool(check.ok) if check.ok is not None else None, ("?", "unknown", "yellow")
-            )
+            mark, word, colour = _MARKS[{True: "satisfied", False: "failed", None: "unknown"}[check.ok]]
             self.line(f"{self.paint(f'{mark} {word:<7}', colour)} {check.id:<22} {check.evidence}")
             if check.ok is not True and check.hint:
                 self.line(f"{'':10}{'':22} {self.paint('try: ' + check.hint, 'dim')}")
@@ -92,6 +90,17 @@ class Console:
         width = max((len(name) for name, _ in rows), default=0)
         for name, value in rows:
             self.line(f"  {name:<{width}}  {value}")
+
+    def note(self, seen: str) -> None:
+        """What a journey waits for right now; one line each time it changes, on a terminal only."""
+        if self._colour:
+            self.line(self.paint(f"            … {seen}", "dim"))
+
+    def ask(self, question: str) -> bool:
+        """Ask a person; only ``y`` or ``yes`` count as yes."""
+        self._stream.write(f"{question} [y/N] ")
+        self._stream.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def error(self, error: LabError) -> None:
         """The end of a task that failed: problem, evidence, next action."""

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,10 @@ class State:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def remove(self) -> None:
+        """Remove the folder and everything in it."""
+        shutil.rmtree(self.folder)
 
     def _make(self) -> None:
         if not self.folder.exists():

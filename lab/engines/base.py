@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from lab.model import Check, Endpoints
@@ -38,5 +39,5 @@ class Engine(Protocol):
     def purge(self) -> str:
         """Remove the data too; only after `down`."""
 
-    def logs(self, component: str) -> Sequence[str]:
-        """The argv of a command that prints a component's log; raises UsageError for an unknown one."""
+    def log(self, component: str) -> Path:
+        """The file with a component's log; raises UsageError for an unknown one."""

@@ -136,17 +136,19 @@ class EmbeddedEngine:
         self._config_file.unlink(missing_ok=True)
         return f"Removed {self._data}."
 
-    def logs(self, component: str) -> Sequence[str]:
-        """The files that hold the logs."""
+    def log(self, component: str) -> Path:
+        """The file with a component's log."""
         files = {
             "emulator": self._state.folder / "emulator.log",
             "argocd": self._data / "argocd" / "server.log",
         }
         if component not in files:
             raise UsageError(
-                "LAB-LOGS-01", f"There is no log of {component!r}.", hint="Choose one of " + ", ".join(files) + ", app."
+                "LAB-LOGS-01",
+                f"There is no log of {component!r}.",
+                hint="Choose one of " + ", ".join(("app", "pipeline", *files)) + ".",
             )
-        return ["tail", "-n", "200", str(files[component])]
+        return files[component]
 
     def _config(self) -> Config:
         ports = self._settings.ports

@@ -1,0 +1,250 @@
+"""The lab as a whole: chooses the engine, joins its steps with the wiring, runs journeys, reports.
+
+Every task of tasks.py is one method here. Errors reach main.py, the one place that catches them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab import assets, checkout, follow, logs, plan, reset, settings, status, verify, wiring
+from lab.console import Console
+from lab.engines import choice
+from lab.engines.base import Engine
+from lab.errors import CheckFailed, Interrupted, UsageError
+from lab.model import Endpoints
+from lab.state import State
+
+
+class Lab:
+    """One lab: its settings, its memory, its engine and a console."""
+
+    def __init__(self, console: Console, environ: Mapping[str, str]) -> None:
+        self.console = console
+        self.environ = environ
+        self.home = Path(environ.get("LAB_HOME") or assets.ROOT).resolve()
+        self.settings = settings.load(self.home / "lab.yaml", environ)
+        self.state = State(self.home / ".lab")
+        self.stop_event = threading.Event()
+        console.mask(self.state.secrets())
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that the first `up` chose.
+
+        Raises:
+            UsageError: there is no lab yet.
+        """
+        if not self.state.fact("engine"):
+            raise UsageError("LAB-NONE-01", "There is no lab here yet.", hint="invoke up")
+        return choice.create(choice.choose("auto", self.state, self.environ), self.settings, self.state)
+
+    def endpoints(self) -> Endpoints:
+        """Where the lab answers."""
+        return self.engine.endpoints()
+
+    def up(self, engine: str = "", *, dry: bool = False, explain: bool = False) -> None:
+        """Make everything true that `verify` checks; act only on the difference."""
+        chosen = choice.choose(engine or self.settings.engine, self.state, self.environ)
+        built = choice.create(chosen, self.settings, self.state)
+        self.console.line(f"Engine: {chosen.name} ({chosen.why})")
+        self.console.line(built.about)
+        self.console.document({"type": "engine", "name": chosen.name, "why": chosen.why})
+        if explain:
+            self._explain(wiring.steps(built.endpoints, self.settings, self.state, built.attach_runner), built)
+            return
+        with self._changing(dry=dry):
+            if not dry:
+                choice.record(chosen, self.state)
+            steps = [*built.steps(), *wiring.steps(built.endpoints, self.settings, self.state, built.attach_runner)]
+            outcomes = plan.run(
+                steps, parallel=self.settings.parallel, stop=self.stop_event, on_event=self.console.event, dry=dry
+            )
+        self._report(outcomes, dry=dry)
+        if not dry:
+            self._summary()
+
+    def _explain(self, wired: Sequence[plan.Step], built: Engine) -> None:
+        for step in plan.order([*built.steps(), *wired]):
+            self.console.document(
+                {"type": "step", "step": step.name, "title": step.title, "needs": step.needs, "explain": step.explain}
+            )
+            after = f"  (after {', '.join(step.needs)})" if step.needs else ""
+            self.console.line(f"\n{step.name}: {step.title}{after}")
+            for text in step.explain.splitlines():
+                self.console.line(f"    {text}")
+
+    def _report(self, outcomes: Sequence[plan.Outcome], *, dry: bool) -> None:
+        """One line about the whole run; raises the first failure."""
+        self.console.mask(self.state.secrets())
+        actions = sum(outcome.state in ("done", "needed", "unknown") for outcome in outcomes)
+        word = "to do" if dry else "done"
+        self.console.line(f"{actions} actions {word}, {len(outcomes) - actions} steps already as they should be.")
+        self.console.document({"type": "result", "actions": actions, "steps": len(outcomes), "dry": dry})
+        failed = next((outcome.error for outcome in outcomes if outcome.state == "failed" and outcome.error), None)
+        if failed:
+            raise failed
+        if any(not outcome.good for outcome in outcomes) and not dry:
+            raise Interrupted("The lab is not complete.", hint="Run `invoke up` again; it continues where it stopped.")
+
+    def _summary(self) -> None:
+        points, project = self.endpoints(), self.settings.project
+        self.console.line()
+        self.console.table(
+            [
+                ("GitLab", f"{points.gitlab}/{project.path}   (user root, password: invoke creds)"),
+                ("Registry", points.registry),
+                ("Argo CD", points.argocd),
+                ("Application", f"{points.app}/"),
+                ("Next", 'invoke clone · invoke follow · invoke smoke · invoke verify · eval "$(invoke env)"'),
+            ]
+        )
+
+    def verify(self, only: Sequence[str], junit: str) -> None:
+        """Print the checklist; raises CheckFailed when a check is not ok."""
+        engine = self.engine
+        checks = [check for check in engine.health() if not only or check.id in only]
+        checks += verify.checks(engine.endpoints(), self.settings, self.state, only=only, stop=self.stop_event)
+        self.console.checks(checks)
+        if junit:
+            Path(junit).write_text(verify.junit(checks))
+        bad = [check.id for check in checks if check.ok is not True]
+        self.console.line(f"{len(checks) - len(bad)} of {len(checks)} checks passed.")
+        if bad:
+            raise CheckFailed("LAB-VER-01", f"{len(bad)} checks did not pass: {', '.join(bad)}", hint="invoke up")
+
+    def follow(self, commit: str) -> None:
+        """Watch one push travel to its pod."""
+        self.console.line(
+            "Waiting for a push to the code branch; Ctrl-C ends." if not commit else f"Following {commit}"
+        )
+        follow.follow(
+            self.endpoints(), self.settings, self.state, commit or None, timeout=self.settings.timeouts.smoke,
+            stop=self.stop_event, on_hop=self.console.hop, report=self._waiting,
+        )  # fmt: skip
+
+    def smoke(self, message: str, timeout: float) -> None:
+        """Push a commit and watch it arrive."""
+        hops = follow.smoke(
+            self.endpoints(), self.settings, self.state, message=message,
+            timeout=timeout or self.settings.timeouts.smoke,
+            stop=self.stop_event, on_hop=self.console.hop, report=self._waiting,
+        )  # fmt: skip
+        total = sum(hop.seconds for hop in hops)
+        self.console.line(f"{self.console.paint('✓ arrived', 'green')}  {total:.2f} s from push to answer")
+        self.console.document({"type": "result", "seconds": round(total, 3)})
+
+    def clone(self, folder: str) -> None:
+        """Check the project out with a credential helper for that repository only."""
+        where = checkout.clone(
+            self.endpoints(), self.settings, self.state, Path(folder or self.settings.project.name).resolve()
+        )
+        self.console.line(f"Cloned into {where}. Commit there, `git push`, and watch with `invoke follow`.")
+
+    def env(self) -> None:
+        """Print shell lines for `eval`."""
+        self.console.raw(f"export KUBECONFIG={shlex.quote(str(self.endpoints().kubeconfig))}")
+        self.console.raw(f'export PATH={shlex.quote(str(self.state.folder / "bin"))}:"$PATH"')
+
+    def status(self) -> None:
+        """Where everything is and how it is."""
+        engine = self.engine
+        points = engine.endpoints()
+        health = engine.health()
+        rows = [("Engine", engine.name), *((check.title, check.evidence) for check in health)]
+        if all(check.ok for check in health):
+            rows += status.rows(points, self.settings, self.state)
+        self.console.table(rows)
+        self.console.document(
+            {
+                "type": "status", "engine": engine.name, "healthy": all(check.ok for check in health),
+                "gitlab": points.gitlab, "registry": points.registry, "argocd": points.argocd, "app": points.app,
+                "kubeconfig": str(points.kubeconfig), "rows": dict(rows),
+            }
+        )  # fmt: skip
+
+    def creds(self) -> None:
+        """Users and passwords: the one place that shows them."""
+        for name, value in status.credentials(self.endpoints(), self.settings, self.state):
+            self.console.raw(f"{name:<24} {value}")
+
+    def logs(self, component: str, *, follow: bool) -> None:
+        """Print a log, and go on with it when asked."""
+        sources = {
+            "app": lambda: logs.app(self.endpoints(), self.settings, follow=follow),
+            "pipeline": lambda: logs.pipeline(self.endpoints(), self.settings),
+        }
+        lines = sources[component]() if component in sources else logs.file(self.engine.log(component), follow=follow)
+        for text in lines:
+            self.console.raw(text)
+            if self.stop_event.is_set():
+                break
+
+    def reset(self, *, yes: bool) -> None:
+        """Project, branches and namespace back to the start."""
+        self._confirm(f"Remove project {self.settings.project.path} with its commits, and begin again?", yes=yes)
+        with self.state.lock():
+            self._save_project()
+            reset.reset(self.endpoints(), self.settings, self.state, stop=self.stop_event, report=self._waiting)
+        self.up()
+
+    def stop(self) -> None:
+        """Pause; `start` continues."""
+        with self.state.lock():
+            self.console.line(self.engine.stop())
+
+    def down(self, *, purge: bool, images: bool, yes: bool) -> None:
+        """Remove processes and ports, and with ``purge`` the data."""
+        if images and not purge:
+            raise UsageError("LAB-FLAG-01", "--images goes with --purge.", hint="invoke down --purge --images")
+        if not self.state.fact("engine"):
+            self.console.line("There is no lab here; nothing to remove.")
+            return
+        if purge:
+            self._confirm(f"Remove the lab with everything in {self.state.folder}?", yes=yes)
+        engine = self.engine
+        with self.state.lock():
+            if purge:
+                self._save_project()
+            self.console.line(engine.down())
+            if purge:
+                self.console.line(engine.purge())
+                self.state.remove()
+                self.console.line(f"Removed {self.state.folder}.")
+
+    def _save_project(self) -> None:
+        """Write a git bundle beside lab.yaml before anything with commits in it goes away."""
+        outcomes = plan.run(self.engine.steps(), stop=self.stop_event)
+        error = next((outcome.error for outcome in outcomes if outcome.error), None)
+        if error:
+            raise error
+        name = f"{self.settings.project.name}-{time.strftime('%Y%m%d-%H%M%S')}.bundle"
+        saved = checkout.bundle(self.endpoints(), self.settings, self.state, self.home / name)
+        if saved:
+            self.console.line(f"Saved every branch of {self.settings.project.path} in {saved} (git clone reads it).")
+
+    def _confirm(self, question: str, *, yes: bool) -> None:
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError("LAB-ASK-01", question, hint="Nobody can answer here; add --yes.")
+        if not self.console.ask(question):
+            raise Interrupted("Nothing was changed.")
+
+    def _waiting(self, seen: str) -> None:
+        self.console.note(seen)
+
+    @contextmanager
+    def _changing(self, *, dry: bool = False) -> Iterator[None]:
+        """Hold the lab's lock while something changes; a dry run needs none."""
+        if dry:
+            yield
+            return
+        with self.state.lock():
+            yield

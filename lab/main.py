@@ -1,0 +1,68 @@
+"""Around every task: one catch at the top, Ctrl-C, and the list of tasks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from lab.app import Lab
+from lab.console import Console
+from lab.errors import Interrupted, LabError
+
+_DRAIN = 5.0
+
+
+def list_tasks(groups: Mapping[str, Sequence[tuple[str, str | None]]]) -> None:
+    """Print the tasks with the first line of their description."""
+    console = Console()
+    console.line("The lab: GitLab, registry, runner, Kubernetes and Argo CD, wired. Usage: invoke TASK [--flags]")
+    for group, tasks in groups.items():
+        console.line(f"\n{console.paint(group, 'bold')}")
+        console.table([(name, (about or "").splitlines()[0]) for name, about in tasks])
+
+
+def main(work: Callable[[Lab], None], environ: Mapping[str, str], *, as_json: bool = False) -> int:
+    """Run one task with everything that a task needs around it; returns the exit code."""
+    console = Console(as_json=as_json)
+    try:
+        lab = Lab(console, environ)
+        with _interruptible(lab.stop_event):
+            work(lab)
+    except LabError as error:
+        console.error(error)
+        if environ.get("LAB_DEBUG") == "1":
+            console.line(traceback.format_exc())
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.error(Interrupted())
+        return Interrupted.exit_code
+    return 0
+
+
+@contextmanager
+def _interruptible(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C asks every wait to end and allows five seconds; the second leaves at once."""
+
+    def leave() -> None:
+        os._exit(Interrupted.exit_code)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            leave()
+        stop.set()
+        timer = threading.Timer(_DRAIN, leave)
+        timer.daemon = True
+        timer.start()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if stop.is_set():
+        raise Interrupted

@@ -1,0 +1,130 @@
+"""The lab's tasks: flags in, exit code out. `invoke` alone lists them in groups; `invoke --help TASK` explains one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context, Exit, task
+
+if TYPE_CHECKING:
+    from lab.app import Lab
+
+GROUPS = {
+    "start": ("up", "clone", "env", "creds", "status"),
+    "every day": ("follow", "smoke", "verify", "logs", "stop", "start"),
+    "when it breaks": ("reset", "down"),
+}
+
+
+def _run(work: Callable[[Lab], Any], *, as_json: bool = False) -> None:
+    from lab.main import main  # noqa: PLC0415 - `invoke --list` must not wait for it
+
+    code = main(work, os.environ, as_json=as_json)
+    if code:
+        raise Exit(code=code)
+
+
+@task(default=True)
+def tasks(_c: Context) -> None:
+    """List the tasks in groups."""
+    from lab.main import list_tasks  # noqa: PLC0415 - as in _run
+
+    list_tasks({group: [(name, globals()[name].__doc__) for name in names] for group, names in GROUPS.items()})
+
+
+@task(
+    help={
+        "engine": "auto, docker or embedded; decided once and remembered",
+        "plan": "look, print what would be done, do nothing",
+        "explain": "show for each step what a person would have typed",
+        "json": "one event per line",
+    }
+)
+def up(_c: Context, engine: str = "", plan: bool = False, explain: bool = False, json: bool = False) -> None:
+    """Build the lab, or repair it; does only what is missing."""
+    _run(lambda lab: lab.up(engine, dry=plan, explain=explain), as_json=json)
+
+
+@task(
+    iterable=["only"],
+    help={"only": "an id such as hook.delivered; may be repeated", "json": "one check per line", "junit": "XML file"},
+)
+def verify(_c: Context, only: list[str], json: bool = False, junit: str = "") -> None:
+    """Check every link of the loop without changing anything."""
+    _run(lambda lab: lab.verify(only, junit), as_json=json)
+
+
+@task(
+    positional=["commit"], optional=["commit"], help={"commit": "a commit of the code branch; default: the next push"}
+)
+def follow(_c: Context, commit: str = "", json: bool = False) -> None:
+    """Watch a push travel to its pod, hop by hop, with times."""
+    _run(lambda lab: lab.follow(commit), as_json=json)
+
+
+@task(help={"message": "commit message", "timeout": "seconds", "json": "one hop per line"})
+def smoke(_c: Context, message: str = "", timeout: float = 0.0, json: bool = False) -> None:
+    """Push a commit and wait until its pod answers."""
+    _run(lambda lab: lab.smoke(message, timeout), as_json=json)
+
+
+@task(positional=["folder"], optional=["folder"], help={"folder": "where to put it; default: the project's name"})
+def clone(_c: Context, folder: str = "") -> None:
+    """Check the project out, ready to push."""
+    _run(lambda lab: lab.clone(folder))
+
+
+@task
+def env(_c: Context) -> None:
+    """Print what `eval "$(invoke env)"` needs for kubectl."""
+    _run(lambda lab: lab.env())
+
+
+@task(help={"json": "one JSON document"})
+def status(_c: Context, json: bool = False) -> None:
+    """Show where everything is and how it is."""
+    _run(lambda lab: lab.status(), as_json=json)
+
+
+@task
+def creds(_c: Context) -> None:
+    """Show users and passwords."""
+    _run(lambda lab: lab.creds())
+
+
+@task(positional=["component"], help={"component": "app, pipeline, emulator or argocd", "follow": "go on printing"})
+def logs(_c: Context, component: str, follow: bool = False) -> None:
+    """Show a component's log."""
+    _run(lambda lab: lab.logs(component, follow=follow))
+
+
+@task(help={"yes": "do not ask"})
+def reset(_c: Context, yes: bool = False) -> None:
+    """Put project, branches and namespace back to the start."""
+    _run(lambda lab: lab.reset(yes=yes))
+
+
+@task
+def stop(_c: Context) -> None:
+    """Pause the lab; `start` continues."""
+    _run(lambda lab: lab.stop())
+
+
+@task
+def start(_c: Context) -> None:
+    """Continue after `stop` or a reboot."""
+    _run(lambda lab: lab.up())
+
+
+@task(
+    help={
+        "purge": "remove the data too, after saving the project as a git bundle",
+        "images": "with --purge: also the images that the lab pulled",
+        "yes": "do not ask",
+    }
+)
+def down(_c: Context, purge: bool = False, images: bool = False, yes: bool = False) -> None:
+    """Remove processes and ports; commits and data stay."""
+    _run(lambda lab: lab.down(purge=purge, images=images, yes=yes))
