@@ -1,0 +1,229 @@
+"""The only door to the kubernetes client: objects in, objects out, as plain documents.
+
+The package is imported with the first request (0.2 s). What a kind's URL is comes from the server's discovery.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lab.remote import RemoteError
+
+T = TypeVar("T")
+Document = dict[str, Any]
+Kind = tuple[str, str]
+"""``apiVersion`` and ``kind``."""
+
+NAMESPACE: Kind = ("v1", "Namespace")
+SECRET: Kind = ("v1", "Secret")
+POD: Kind = ("v1", "Pod")
+EVENT: Kind = ("v1", "Event")
+SERVICE_ACCOUNT: Kind = ("v1", "ServiceAccount")
+DEPLOYMENT: Kind = ("apps/v1", "Deployment")
+INGRESS: Kind = ("networking.k8s.io/v1", "Ingress")
+APPLICATION: Kind = ("argoproj.io/v1alpha1", "Application")
+
+MANAGER = "lab"
+"""Field manager of everything the lab applies; not that of Argo CD's manifest, which would take our keys away."""
+_SHOWN = 600
+
+
+class Cluster:
+    """One Kubernetes API server; may be shared by threads.
+
+    Args:
+        kubeconfig: read with the first request, so that it may be written later than this object is made.
+        timeout: seconds for each request.
+    """
+
+    def __init__(self, kubeconfig: Path, *, timeout: float = 10.0) -> None:
+        self._kubeconfig = kubeconfig
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._dynamic: Any = None
+        self._kinds: dict[Kind, Any] = {}
+
+    def get(self, kind: Kind, name: str, namespace: str | None = None) -> Document | None:
+        """One object, or None when it (or its kind) does not exist."""
+        try:
+            found: Document = self._call(
+                f"get {kind[1]} {name}",
+                lambda: self._client().get(self._resource(kind), name=name, namespace=namespace).to_dict(),
+            )
+        except RemoteError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    def select(self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> list[Document]:
+        """Objects of a kind, selected by label and field."""
+        answer: Document = self._call(
+            f"list {kind[1]}",
+            lambda: (
+                self._client()
+                .get(
+                    self._resource(kind),
+                    namespace=namespace,
+                    label_selector=labels or None,
+                    field_selector=fields or None,
+                )
+                .to_dict()
+            ),
+        )
+        return list(answer.get("items") or [])
+
+    def apply(self, manifest: Mapping[str, Any]) -> Document:
+        """Server-side apply of one object as `MANAGER`; other managers' fields stay, conflicts are won."""
+        metadata = manifest["metadata"]
+        kind = (manifest["apiVersion"], manifest["kind"])
+        return self._call(
+            f"apply {kind[1]} {metadata['name']}",
+            lambda: (
+                self._client()
+                .server_side_apply(
+                    self._resource(kind),
+                    body=dict(manifest),
+                    name=metadata["name"],
+                    namespace=metadata.get("namespace"),
+                    field_manager=MANAGER,
+                    force_conflicts=True,
+                )
+                .to_dict()
+            ),
+        )
+
+    def patch(self, kind: Kind, name: str, namespace: str | None, change: Mapping[str, Any]) -> Document:
+        """JSON merge patch."""
+        return self._call(
+            f"patch {kind[1]} {name}",
+            lambda: (
+                self._client()
+                .patch(
+                    self._resource(kind),
+                    body=dict(change),
+                    name=name,
+                    namespace=namespace,
+                    content_type="application/merge-patch+json",
+                    field_manager=MANAGER,
+                )
+                .to_dict()
+            ),
+        )
+
+    def delete(self, kind: Kind, name: str, namespace: str | None = None, *, propagation: str = "Background") -> bool:
+        """Delete one object; answers whether there was one."""
+        try:
+            self._call(
+                f"delete {kind[1]} {name}",
+                lambda: self._client().delete(
+                    self._resource(kind), name=name, namespace=namespace, propagation_policy=propagation
+                ),
+            )
+        except RemoteError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
+    def logs(self, pod: str, namespace: str, *, tail: int = 20, previous: bool = False) -> str:
+        """The end of a pod's log; empty when there is none (yet)."""
+        query = [("tailLines", tail), ("previous", str(previous).lower())]
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        try:
+            answer = self._call(
+                f"logs {pod}", lambda: self._client().request("get", path, query_params=query, serialize=False)
+            )
+        except RemoteError as error:
+            if error.status in (400, 404):
+                return ""
+            raise
+        data = answer.data
+        return data.decode(errors="replace") if isinstance(data, bytes) else str(data)
+
+    def events(self, name: str, namespace: str) -> list[Document]:
+        """What happened to an object, oldest first."""
+        found = self.select(EVENT, namespace, fields=f"involvedObject.name={name}")
+        return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+
+    def _resource(self, kind: Kind) -> Any:
+        with self._lock:
+            if kind not in self._kinds:
+                self._kinds[kind] = self._connected().resources.get(api_version=kind[0], kind=kind[1])
+            return self._kinds[kind]
+
+    def _client(self) -> Any:
+        with self._lock:
+            return self._connected()
+
+    def _connected(self) -> Any:
+        if self._dynamic is None:
+            self._dynamic = _connect(self._kubeconfig, self._timeout)
+        return self._dynamic
+
+    def _call(self, what: str, ask: Callable[[], T]) -> T:
+        if not self._kubeconfig.exists():
+            raise RemoteError(
+                "LAB-KUBE-01", f"There is no kubeconfig at {self._kubeconfig}.", status=None, hint="invoke up"
+            )
+        import urllib3  # noqa: PLC0415 - comes with the kubernetes client
+        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - 0.2 s that only callers pay
+        from kubernetes.dynamic.exceptions import ResourceNotFoundError  # noqa: PLC0415 - as above
+
+        try:
+            return ask()
+        except ApiException as error:
+            evidence = _message(error.body)
+            raise RemoteError(
+                "LAB-KUBE-03", f"Kubernetes answered {error.status} to {what}.", status=error.status, evidence=evidence
+            ) from error
+        except ResourceNotFoundError as error:
+            raise RemoteError(
+                "LAB-KUBE-04", f"Kubernetes does not know this kind: {what}.", status=404, evidence=str(error)
+            ) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise RemoteError(
+                "LAB-KUBE-02",
+                "Kubernetes does not answer.",
+                status=None,
+                evidence=f"{what}: {error}"[:_SHOWN],
+                hint="`invoke status` shows what runs; `invoke up` starts what does not.",
+            ) from error
+
+
+def _connect(kubeconfig: Path, timeout: float) -> Any:
+    """A dynamic client whose every request, discovery's too, has a time limit.
+
+    Its discovery cache is a file that is keyed by address only, so a new cluster starts with the old one's kinds
+    (contracts G.2), and that two processes write at once. Discovery is four requests: the cache stays in memory,
+    because the file's folder never exists.
+    """
+    from kubernetes import client, config, dynamic  # noqa: PLC0415 - 0.2 s that only callers pay
+
+    class Bounded(dynamic.DynamicClient):
+        def request(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+            params.setdefault("_request_timeout", timeout)
+            return super().request(method, path, body=body, **params)
+
+    settings = client.Configuration()
+    untyped: Any = config
+    untyped.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+    settings.retries = False
+    settings.proxy = None
+    settings.connection_pool_maxsize = 16
+    bounded: Any = Bounded
+    return bounded(client.ApiClient(settings), cache_file=str(kubeconfig / "never"))
+
+
+def _message(body: object) -> str:
+    """The message of a Status document, or the body as it is."""
+    import json  # noqa: PLC0415 - errors only
+
+    try:
+        status = json.loads(body if isinstance(body, (str, bytes)) else "")
+        return str(status.get("message", status))[:_SHOWN]
+    except (ValueError, AttributeError):
+        return str(body)[:_SHOWN]

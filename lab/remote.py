@@ -1,0 +1,100 @@
+"""What every system on the other end of a connection has in common: its refusals, our patience, and plain HTTP.
+
+GitLab and Kubernetes have doors of their own (`forge`, `cluster`); what is no API of theirs (a registry's 401, the
+application's answer, git's advertisement) is fetched here.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from lab.errors import LabError
+from lab.waiting import Pending
+
+T = TypeVar("T")
+_READ_AT_MOST = 1 << 20
+
+
+class RemoteError(LabError):
+    """A system refused a request or could not be reached.
+
+    Attributes:
+        status: the HTTP status, or None when there was no answer at all.
+    """
+
+    def __init__(self, code: str, problem: str, *, status: int | None, evidence: str = "", hint: str = "") -> None:
+        super().__init__(code, problem, evidence=evidence, hint=hint)
+        self.status = status
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed a moment later: no answer, 429, or 5xx."""
+        return self.status is None or self.status == 429 or self.status >= 500
+
+
+def patient(probe: Callable[[], T | Pending]) -> Callable[[], T | Pending]:
+    """``probe``, answering `Pending` where a system restarts or is busy; for waits, never for a step's probe."""
+
+    def asked() -> T | Pending:
+        try:
+            return probe()
+        except RemoteError as error:
+            if error.transient:
+                return Pending(f"{error.problem} {error.evidence}".strip())
+            raise
+
+    return asked
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; header names are in lower case."""
+
+    status: int
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode(errors="replace")
+
+
+def fetch(
+    url: str, *, headers: Mapping[str, str] | None = None, login: tuple[str, str] | None = None, timeout: float = 5.0
+) -> Answer:
+    """GET a plain-HTTP URL; no proxy, no redirect is followed.
+
+    Args:
+        url: ``http://`` only.
+        headers: for example ``Host``, for an ingress that is reached by address.
+        login: user name and password for HTTP Basic.
+        timeout: seconds for the connection and for each read.
+
+    Raises:
+        RemoteError: nobody answered; any status that was answered is returned.
+    """
+    parts = urlsplit(url)
+    sent = dict(headers or {})
+    if login:
+        sent["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request("GET", path, headers=sent)
+        response = connection.getresponse()
+        return Answer(
+            response.status,
+            response.read(_READ_AT_MOST),
+            {name.lower(): value for name, value in response.getheaders()},
+        )
+    except (OSError, http.client.HTTPException) as error:
+        seen = f"{type(error).__name__}: {error}"
+        raise RemoteError("LAB-HTTP-01", f"{url} did not answer.", status=None, evidence=seen) from error
+    finally:
+        connection.close()
