@@ -1,0 +1,80 @@
+"""Conventions that no linter knows: what may be imported where, and what stands in the documents."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "lab").rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("package", "doors"),
+    [
+        ("gitlab", {"lab/forge.py"}),
+        ("kubernetes", {"lab/cluster.py"}),
+        ("invoke", set()),
+        ("subprocess", {"lab/shell.py", "lab/engines/embedded.py"}),
+    ],
+)
+def test_each_client_library_has_one_door(package, doors):
+    users = {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if package in imported(path) and "emulator" not in path.relative_to(ROOT).parts
+    }
+    assert users == doors
+
+
+def test_the_environment_is_read_in_few_places():
+    users = {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if "os.environ" in path.read_text() and "emulator" not in path.relative_to(ROOT).parts
+    }
+    assert users <= {"lab/shell.py"}, "pass it from tasks.py"
+
+
+def test_python_gitlab_is_not_hidden_by_the_folder_of_that_name():
+    spec = importlib.util.find_spec("gitlab")
+    assert spec is not None
+    assert spec.origin is not None
+    assert "site-packages" in spec.origin or "dist-packages" in spec.origin
+    assert not [folder for folder in ("gitlab", "k8s", "runner") if (ROOT / folder / "__init__.py").exists()]
+
+
+def test_listing_the_tasks_imports_no_heavy_client():
+    heavy = "('kubernetes', 'gitlab', 'aiohttp', 'docker', 'rich')"
+    code = f"import sys, tasks; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_task_is_listed_in_a_group_and_in_the_readme():
+    import invoke
+
+    sys.path.insert(0, str(ROOT))
+    try:
+        import tasks
+    finally:
+        sys.path.remove(str(ROOT))
+    names = {name for name, value in vars(tasks).items() if isinstance(value, invoke.Task)} - {"tasks"}
+    assert names == {name for group in tasks.GROUPS.values() for name in group}
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in sorted(names) if f"`{name}" not in readme and f"invoke {name}" not in readme] == []

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from lab import settings
+from lab.errors import UsageError
+
+
+@pytest.fixture
+def load(tmp_path):
+    def read(text: str = "", **environ: str) -> settings.Settings:
+        (tmp_path / "lab.yaml").write_text(text)
+        return settings.load(tmp_path / "lab.yaml", environ)
+
+    return read
+
+
+def test_defaults_hold_without_a_file(tmp_path):
+    assert settings.load(tmp_path / "absent.yaml", {}) == settings.Settings()
+
+
+def test_the_file_beats_the_default_and_a_variable_beats_the_file(load):
+    loaded = load("project: {branch: trunk, deployment: web}\nports: {app: 9000}", LAB_PROJECT_BRANCH="main")
+    assert (loaded.project.branch, loaded.project.deployment, loaded.ports.app) == ("main", "web", 9000)
+
+
+def test_a_variable_is_typed_like_the_file(load):
+    assert load(LAB_PORTS_APP="9001").ports.app == 9001
+
+
+def test_a_source_is_relative_to_the_file(load, tmp_path):
+    assert load("project: {source: ../mine}").project.source == (tmp_path / "../mine").resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        ("projekt: {}", "unknown key projekt", "project?"),
+        ("project: {brnch: x}", "unknown key project.brnch", "project.branch?"),
+        ("ports: {gitlab: abc}", "ports.gitlab must be a whole number", ""),
+        ("ports: {gitlab: true}", "ports.gitlab must be a whole number", ""),
+        ("ports: {gitlab: 0}", "ports.gitlab must be a whole number above 0", ""),
+        ("ports: {gitlab: 70000}", "ports.gitlab must be a port", ""),
+        ("ports: 3", "ports must be a group of keys", ""),
+        ("engine: podman", "engine must be one of auto, docker, embedded", ""),
+        ("timeouts: {sync: -1}", "timeouts.sync must be a number above 0", ""),
+        ("project: {variables: {A: 1}}", "project.variables must be names and texts", ""),
+        ("project: {variables: hello}", "project.variables must be", ""),
+        ("project: {path: hichat}", "project.path must be a group and a name", ""),
+        ("ports: {gitlab: 5050}", "ports.gitlab and ports.registry are both 5050", ""),
+        ("- a\n- b", "must hold keys and values, not a list", ""),
+        ("a: [", "not valid YAML", ""),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_key(load, text, problem, hint):
+    with pytest.raises(UsageError) as caught:
+        load(text)
+    assert problem in caught.value.problem
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_a_variable_does_not_hide_a_wrong_file(load):
+    with pytest.raises(UsageError, match="ports must be a group"):
+        load("ports: 3", LAB_PORTS_APP="9000")
+
+
+def test_every_setting_can_be_set_to_its_own_default_by_a_variable(load):
+    skip = {"project.source", "project.image", "project.variables"}
+    for key in list(settings.keys()):
+        if key in skip:
+            continue
+        value: object = settings.Settings()
+        for part in key.split("."):
+            value = getattr(value, part)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        assert load(**{"LAB_" + key.replace(".", "_").upper(): text}) == settings.Settings(), key
+
+
+def test_every_setting_is_in_the_readme():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert [key for key in list(settings.keys()) if f"`{key}`" not in readme] == []

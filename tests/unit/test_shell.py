@@ -1,0 +1,57 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.errors import LabError, TimedOut
+from lab.shell import run
+from lab.waiting import Pending, wait_until
+
+
+def test_output_and_code_come_back():
+    done = run([sys.executable, "-c", "import sys; print(input()); sys.exit(3)"], timeout=20, stdin="hi", check=False)
+    assert (done.stdout, done.code) == ("hi\n", 3)
+
+
+def test_a_failure_carries_argv_code_and_the_end_of_the_error_output():
+    with pytest.raises(LabError) as caught:
+        run([sys.executable, "-c", "import sys; sys.exit('no such branch')"], timeout=20)
+    assert "ended with code 1" in caught.value.problem
+    assert caught.value.evidence == "no such branch"
+
+
+def test_secrets_are_masked_everywhere():
+    with pytest.raises(LabError) as caught:
+        run([sys.executable, "-c", "import sys; sys.exit('token s3cret')", "s3cret"], timeout=20, secrets=["s3cret"])
+    assert "s3cret" not in str(caught.value)
+    assert "[masked]" in caught.value.evidence
+
+
+def test_a_missing_program_is_named():
+    with pytest.raises(LabError, match="no-such-program is not installed"):
+        run(["no-such-program"], timeout=1)
+
+
+def test_a_time_out_ends_the_whole_group(tmp_path):
+    child = tmp_path / "child"
+    script = f"sleep 300 & echo $! > {child}; wait"
+    with pytest.raises(TimedOut):
+        run(["sh", "-c", script], timeout=1)
+    pid = int(child.read_text())
+
+    def gone():
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        return True if state in "ZX" else Pending(state)
+
+    wait_until("the grandchild's end", gone, timeout=10)
+
+
+def test_variables_are_added_to_the_inherited_ones():
+    done = run(
+        [sys.executable, "-c", "import os; print(os.environ['A'], os.environ['PATH'])"], timeout=20, env={"A": "b"}
+    )
+    assert done.stdout.split() == ["b", os.environ["PATH"]]
