@@ -1,0 +1,98 @@
+import os
+import socket
+import threading
+
+import pytest
+
+from lab.engines import choice
+from lab.engines.embedded import EmbeddedEngine
+from lab.engines.ports import require_free
+from lab.errors import MachineError, UsageError
+from lab.settings import Settings
+from lab.state import State
+
+
+@pytest.fixture
+def state(tmp_path):
+    return State(tmp_path / ".lab")
+
+
+def nowhere(tmp_path):
+    return {"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}
+
+
+def test_auto_says_why_it_takes_the_embedded_engine(state, tmp_path):
+    chosen = choice.choose("auto", state, nowhere(tmp_path))
+    assert chosen.name == "embedded"
+    assert f"no socket at {tmp_path}/docker.sock" in chosen.why
+
+
+def test_the_docker_engine_is_a_clear_error_and_not_a_silent_choice(state, tmp_path):
+    with pytest.raises(MachineError) as caught:
+        choice.choose("docker", state, nowhere(tmp_path))
+    assert "--engine embedded" in caught.value.hint
+    assert caught.value.exit_code == 3
+
+
+def test_a_recorded_engine_is_kept(state, tmp_path):
+    choice.record(choice.choose("embedded", state, {}), state)
+    assert choice.choose("auto", state, nowhere(tmp_path)).name == "embedded"
+    with pytest.raises(UsageError, match="runs on the embedded engine"):
+        choice.choose("docker", state, {})
+
+
+def test_a_socket_without_permission_is_told_apart_from_no_docker(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("root may open every socket")
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(0)
+        assert "no permission" in choice.docker_state({"DOCKER_HOST": f"unix://{path}"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"), [(b"HTTP/1.0 200 OK\r\n\r\nOK", "answers"), (b"hello", "not as an engine")]
+)
+def test_docker_is_asked_whether_it_answers(tmp_path, answer, seen):
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve():
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert seen in choice.docker_state({"DOCKER_HOST": f"unix://{path}"})
+        thread.join(10)
+
+
+def test_a_taken_port_names_its_owner_and_the_key_to_change():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(MachineError) as caught:
+            require_free("127.0.0.1", "registry", port)
+    assert f"Port {port} is in use" in caught.value.problem
+    assert f"process {os.getpid()}" in caught.value.evidence
+    assert "ports.registry" in caught.value.hint
+    require_free("127.0.0.1", "registry", port)
+
+
+def test_the_embedded_engine_speaks_loopback_everywhere(state):
+    points = EmbeddedEngine(Settings(), state).endpoints()
+    assert points.gitlab == points.gitlab_route == "http://127.0.0.1:8929"
+    assert points.registry == "127.0.0.1:5050"
+    assert points.webhook == "https://127.0.0.1:8443/api/webhook"
+
+
+def test_an_unknown_log_names_the_known_ones(state):
+    with pytest.raises(UsageError) as caught:
+        EmbeddedEngine(Settings(), state).log("gitlab")
+    assert "emulator" in caught.value.hint
