@@ -1,1 +1,1 @@
-"""HiChat in small: one page with messages, kept in Redis. Standard library only, so that it builds without a network."""
+"""HiChat in small: one page with messages, kept in Redis. Standard library only: it builds without a network."""

@@ -32,7 +32,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    print(f"HiChat {settings.commit[:8]} listens on {settings.host}:{server.server_port}", flush=True)
+    print(f"HiChat {settings.commit[:8]} listens on port {server.server_port}", flush=True)
     with server:  # closing waits for the requests that still run
         server.serve_forever(poll_interval=0.1)
     return 0

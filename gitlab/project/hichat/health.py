@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hichat import mysql, redis
 from hichat.settings import Address, Settings
 
-FRESH = 5.0  # seconds that an answer is believed: probes come every second or two, dependencies need not be asked each time
+FRESH = 5.0  # seconds that an answer is believed: probes come more often than dependencies need to be asked
 
 
 class Dependency:
@@ -43,8 +43,8 @@ class Dependency:
 class Health:
     """What /health reports.
 
-    A dependency that is down makes HiChat "degraded", not dead: the answer stays 200. Restarting this pod would not bring
-    Redis back, and taking every pod out of service for it would turn half a failure into a whole one.
+    A dependency that is down makes HiChat "degraded", not dead: the answer stays 200. Restarting this pod would not
+    bring Redis back, and taking every pod out of service for it would turn half a failure into a whole one.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -13,7 +13,7 @@ KEY = "hichat:messages"
 KEPT = 100  # messages; older ones are forgotten
 
 
-class Unavailable(Exception):  # noqa: N818 - it is a state of affairs, not a programming error
+class Unavailable(Exception):
     """Messages cannot be read or written now; the text says why."""
 
 

@@ -20,7 +20,7 @@ class Settings:
     """Everything HiChat can be told."""
 
     host: str
-    """Address to listen on; a container listens on all of its own."""
+    """Address to listen on; empty for all of them, as a container should."""
     port: int
     commit: str
     """The commit this image was built from; the Dockerfile writes it into the image."""
@@ -33,7 +33,7 @@ class Settings:
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Read the settings; raises ValueError naming the variable that is no number."""
     return Settings(
-        host=environment.get("HOST", "0.0.0.0"),  # noqa: S104 - a container's port is published by its platform
+        host=environment.get("HOST", ""),
         port=_number(environment, "PORT", 8080),
         commit=environment.get("COMMIT_SHA") or "unknown",
         drain=_number(environment, "DRAIN_MILLISECONDS", 500) / 1000,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from hichat import page
 from hichat.health import Health
@@ -28,7 +28,7 @@ class Server(ThreadingHTTPServer):
         self.messages: Messages = messages_for(settings.redis)
         super().__init__((settings.host, settings.port), Handler)
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, _request: object, client_address: object) -> None:
         """Say in one line what went wrong with a request (a client that hung up, most often)."""
         print(f"{client_address}: {sys.exc_info()[1]!r}", file=sys.stderr, flush=True)
 
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a read."""
-        path = urlsplit(self.path).path
+        path = _path(self.path)
         if path == "/":
             self._page()
         elif path == "/live":
@@ -57,11 +57,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_error(404)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """Answer as to a read, without the body."""
+        self.do_GET()
 
     def do_POST(self) -> None:
         """Take a message from the form on the page."""
-        if urlsplit(self.path).path != "/":
+        if _path(self.path) != "/":
             self.send_error(404)
             return
         message = self._message()
@@ -118,9 +120,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class names it so
+    def log_message(self, template: str, *arguments: object) -> None:
         """Write the access log to standard output, where `kubectl logs` finds it; probes are left out."""
-        if urlsplit(getattr(self, "path", "")).path in {"/live", "/health"}:
+        if _path(getattr(self, "path", "")) in {"/live", "/health"}:
             return
-        line = f"{self.address_string()} {format % arguments}"
+        line = f"{self.address_string()} {template % arguments}"
         print(line.encode("unicode_escape").decode(), flush=True)  # what a client sent must not steer a terminal
+
+
+def _path(target: str) -> str:
+    return target.partition("?")[0]
