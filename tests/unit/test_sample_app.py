@@ -319,7 +319,7 @@ def test_dependencies_are_not_asked_for_every_probe() -> None:
 def test_a_bad_request_gets_an_error_and_leaves_no_traceback(data: bytes) -> None:
     with hichat(**SIMULATED) as app:
         answer = app.raw(data)
-        assert re.match(rb"HTTP/1\.0 (4\d\d|501|505) |4\d\d ", answer), answer
+        assert re.match(rb"HTTP/1\.0 (4\d\d|501) |(4\d\d|505) ", answer), answer
         assert app.request("GET", "/live")[0] == 200
         output = app.stop()[1]
         assert "Traceback" not in output
@@ -356,9 +356,6 @@ def test_sigterm_lets_a_running_request_end() -> None:
         connection.rfile.readline()
         began.set()
         release.wait(10)
-        redis_server_after_first_line(connection)
-
-    def redis_server_after_first_line(connection: socketserver.StreamRequestHandler) -> None:
         connection.wfile.write(b"*0\r\n")
 
     answers = []
