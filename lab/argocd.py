@@ -150,3 +150,14 @@ def healthy(app: Document | None) -> Document | Pending:
         if (item.get("health") or {}).get("status") not in (None, "Healthy")
     ]
     return Pending("; ".join([summary(app), *unwell]))
+
+
+def nudge(cluster: Cluster, app: Document, sha: str) -> None:
+    """Make Argo CD look again, or sync again after a failure: it tries each revision once by itself (contracts F.7)."""
+    name, status = app["metadata"]["name"], app.get("status", {})
+    if status.get("operationState", {}).get("phase") in _FAILED and not app.get("operation") and revision(app) == sha:
+        operation = {"initiatedBy": {"username": "lab"}, "sync": {"revision": sha, "prune": True}}
+        cluster.patch(APPLICATION, name, NAMESPACE, {"operation": operation, "status": {"operationState": None}})
+    elif revision(app) != sha:
+        refresh = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
+        cluster.patch(APPLICATION, name, NAMESPACE, refresh)

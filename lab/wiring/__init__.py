@@ -1,0 +1,55 @@
+"""The steps that configure a lab, the same for every engine: only public APIs, no knowledge of what is behind them.
+
+endpoints ─┬─ gitlab.settings ───────────────┐
+├─ project ─┬─ branch.code         │
+│           ├─ branch.config       ├─ hook ─┐
+│           ├─ variables           │        │
+│           ├─ token.config-branch │        │
+│           ├─ token.deploy ──┐    │        │
+│           └─ runner ────────│────│────────┤
+├─ argocd.settings ───────────│────┘        ├─ pipeline ─ application ─ hook.delivered ─ live
+├─ namespace ─ pull-secret ───┤             │
+└─ argocd.repository ─────────┘    push ────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.model import Endpoints
+from lab.plan import Step
+from lab.settings import Settings
+from lab.state import State
+from lab.wiring import deploy, hook, kube, project, runner, tokens
+from lab.wiring.context import Wiring
+
+__all__ = ["steps"]
+
+
+def steps(
+    endpoints: Callable[[], Endpoints],
+    settings: Settings,
+    state: State,
+    attach_runner: Callable[[str], None],
+    *,
+    after: tuple[str, ...] = ("endpoints",),
+) -> list[Step]:
+    """Every step between "the systems answer" and "the application answers".
+
+    Args:
+        endpoints: asked once, when the steps named in ``after`` are done.
+        settings: of this lab.
+        state: where secrets and proofs are kept.
+        attach_runner: gives the engine's runner its token; may be called again with the same one.
+        after: the engine's steps that make the systems answer.
+    """
+    lab = Wiring(endpoints, settings, state, attach_runner)
+    return [
+        *project.steps(lab, after),
+        *tokens.steps(lab),
+        *runner.steps(lab),
+        *kube.steps(lab, after),
+        *hook.steps(lab, after),
+        *deploy.steps(lab),
+        kube.application_step(lab),
+    ]

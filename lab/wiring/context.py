@@ -1,0 +1,65 @@
+"""What every wiring step works with: the settings, the lab's memory, and the doors, opened when first used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lab.application import Application
+from lab.cluster import Cluster
+from lab.doors import Doors
+from lab.forge import Forge
+from lab.model import Endpoints
+from lab.settings import ProjectSettings, Settings
+from lab.state import State
+
+
+@dataclass
+class Wiring:
+    """Shared by all steps of one run; the endpoints are asked for once the engine has made them."""
+
+    ask_endpoints: Callable[[], Endpoints]
+    settings: Settings
+    state: State
+    attach_runner: Callable[[str], None]
+    _doors: Doors | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def doors(self) -> Doors:
+        """The clients, made once."""
+        with self._lock:
+            if self._doors is None:
+                self._doors = Doors.open(self.ask_endpoints(), self.settings)
+            return self._doors
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the lab answers."""
+        return self.doors.endpoints
+
+    @property
+    def forge(self) -> Forge:
+        """GitLab."""
+        return self.doors.forge
+
+    @property
+    def cluster(self) -> Cluster:
+        """Kubernetes."""
+        return self.doors.cluster
+
+    @property
+    def application(self) -> Application:
+        """The deployed application."""
+        return self.doors.application
+
+    @property
+    def project(self) -> ProjectSettings:
+        """The project's settings."""
+        return self.settings.project
+
+    @property
+    def owned(self) -> bool:
+        """Whether the project is a repository of the user's instead of the sample."""
+        return self.settings.project.source is not None

@@ -1,0 +1,183 @@
+"""The first trip round the loop: push the code branch, let the pipeline succeed, see the application answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab import argocd, assets, git, pipeline, source
+from lab.errors import LabError, UsageError
+from lab.plan import Needed, Probe, Satisfied, Step, StepContext
+from lab.remote import RemoteError, patient
+from lab.waiting import Pending
+from lab.wiring.context import Wiring
+
+_APPEARS = 15.0
+"""Seconds until GitLab has made the pipeline of a push; its post-receive job runs in the background."""
+_SAMPLE = "gitlab/project"
+AUTHOR = git.Person("GitOps Lab", "lab@lab.test", "2026-01-01T00:00:00Z")
+
+Document = dict[str, Any]
+
+
+def steps(lab: Wiring) -> list[Step]:
+    """Source, push, first pipeline, and the application's answer at the end."""
+    project = lab.project
+    return [
+        Step(
+            "source",
+            "The project to push",
+            lambda context: _probe_source(lab, context),
+            lambda _context: "",
+            (),
+            "git ls-tree " + (project.branch if lab.owned else "HEAD:" + _SAMPLE),
+        ),
+        Step(
+            "push",
+            f"Branch {project.branch} pushed",
+            lambda _context: _probe_push(lab),
+            lambda _context: _act_push(lab),
+            ("source", "project", "branch.code", "branch.config", "token.config-branch", "variables"),
+            f"git push $GITLAB/{project.path}.git {project.branch}",
+        ),
+        Step(
+            "pipeline",
+            f"First pipeline, which makes {project.config_branch}",
+            lambda _context: _probe_pipeline(lab),
+            lambda context: _act_pipeline(lab, context),
+            ("push", "runner", "hook"),
+            f'curl -H "PRIVATE-TOKEN: $TOKEN" "$GITLAB/api/v4/projects/ID/pipelines?ref={project.branch}"',
+        ),
+        Step(
+            "live",
+            "Synced, healthy, answering",
+            lambda _context: _probe_live(lab),
+            lambda context: _act_live(lab, context),
+            ("hook.delivered",),
+            f"kubectl -n argocd get application {project.name}; kubectl -n {project.namespace} rollout status "
+            f"deployment/{project.deployment}; curl $APP{project.health}",
+        ),
+    ]
+
+
+def _probe_source(lab: Wiring, context: StepContext) -> Probe:
+    if lab.project.source is None:
+        return Satisfied(f"the sample in {_SAMPLE}")
+    found = source.inspect(lab.project)
+    for line in found.hosts:
+        context.report(line)
+    if found.hosts:
+        return Satisfied(f"{found.summary}; hard-coded hosts: " + "; ".join(found.hosts))
+    return Satisfied(found.summary)
+
+
+def _probe_push(lab: Wiring) -> Probe:
+    head = lab.forge.head(lab.project.branch)
+    if head is None:
+        return Needed("it does not exist on GitLab")
+    path = lab.project.source
+    if path is None or git.git("cat-file", "-e", f"{head}^{{commit}}", cwd=path, check=False).code == 0:
+        return Satisfied(f"at {head[:8]}")
+    tip = git.git("rev-parse", f"refs/heads/{lab.project.branch}", cwd=path).stdout.strip()
+    if lab.forge.commit(tip) is not None:
+        return Satisfied(f"at {head[:8]}, ahead of {path}")
+    raise UsageError(
+        "LAB-SOURCE-05",
+        f"{lab.project.path} on GitLab holds another history than {path}.",
+        evidence=f"GitLab is at {head[:8]}, the source at {tip[:8]}; neither knows the other's commit.",
+        hint="Choose another project.path, or `invoke reset` to start over. The lab never pushes with force.",
+    )
+
+
+def _act_push(lab: Wiring) -> str:
+    remote, branch = git.as_root(lab.endpoints, lab.project.path), lab.project.branch
+    if lab.project.source is not None:
+        git.push(lab.project.source, remote, f"refs/heads/{branch}", branch)
+        return f"pushed {lab.project.source} with its history"
+    with git.snapshot(assets.folder(_SAMPLE), "feat: HiChat in small", AUTHOR) as (path, sha):
+        git.push(path, remote, sha, branch)
+    return f"pushed the sample as {sha[:8]}"
+
+
+def _probe_pipeline(lab: Wiring) -> Probe:
+    project = lab.project
+    if lab.forge.file(project.image_file, project.config_branch) is None:
+        return Needed(f"{project.config_branch} does not hold {project.image_file} yet")
+    return Satisfied(f"{project.config_branch} holds {project.image_file}")
+
+
+def _act_pipeline(lab: Wiring, context: StepContext) -> str:
+    project, forge = lab.project, lab.forge
+    head = forge.head(project.branch)
+    if head is None:
+        raise LabError("LAB-PIPE-04", f"Branch {project.branch} has gone from GitLab.", hint="invoke up")
+    row = _first(lab, context, head)
+    if row["status"] in pipeline.ENDED and row["status"] != "success":
+        context.report(f"pipeline {row['id']} {row['status']}, starting another one")
+        row = forge.create(forge.at("pipeline"), {"ref": project.branch})
+    context.wait(
+        f"pipeline {row['id']}", patient(lambda: pipeline.ended(forge, row["id"])),
+        timeout=lab.settings.timeouts.pipeline, longest=0.25, hint=f"See {row.get('web_url', '')}.",
+    )  # fmt: skip
+    if forge.file(project.image_file, project.config_branch) is None:
+        raise LabError(
+            "LAB-PIPE-05",
+            f"The pipeline succeeded, but {project.config_branch} does not hold {project.image_file}.",
+            evidence="\n".join(f"{job['name']}: {job['status']}" for job in forge.jobs(row["id"])),
+            hint="A job of .gitlab-ci.yml has to commit the manifests with the new image to that branch.",
+        )
+    return f"pipeline {row['id']} succeeded"
+
+
+def _first(lab: Wiring, context: StepContext, sha: str) -> Document:
+    """The commit's pipeline; started by hand when the push has made none."""
+    forge, branch = lab.forge, lab.project.branch
+
+    def look() -> Document | Pending:
+        return pipeline.of_commit(forge, sha, branch) or Pending(f"no pipeline for {sha[:8]} yet")
+
+    try:
+        return context.wait(f"the pipeline of {sha[:8]}", patient(look), timeout=_APPEARS)
+    except LabError as error:
+        if error.exit_code != 4:  # only a deadline is answered by starting one
+            raise
+    try:
+        return dict(forge.create(forge.at("pipeline"), {"ref": branch}))
+    except RemoteError as error:
+        raise LabError(
+            "LAB-PIPE-06", "GitLab makes no pipeline for this project.", evidence=error.evidence,
+            hint="Look at .gitlab-ci.yml: does it exist, and do its rules take this branch?",
+        ) from error  # fmt: skip
+
+
+def _state(lab: Wiring) -> str | Pending:
+    """One look at the end of the loop: Argo CD, then the pods, then the answer."""
+    head = lab.forge.head(lab.project.config_branch)
+    app = argocd.find(lab.cluster, lab.settings)
+    for seen in (argocd.synced(app, head or ""), argocd.healthy(app), lab.application.rolled_out()):
+        if isinstance(seen, Pending):
+            return seen
+    answer = lab.application.answers()
+    if isinstance(answer, Pending):
+        return answer
+    return f"{argocd.summary(app or {})}; {lab.project.health} answers {answer.status}"
+
+
+def _probe_live(lab: Wiring) -> Probe:
+    try:
+        seen = _state(lab)
+    except RemoteError:
+        raise
+    except LabError as error:
+        return Needed(error.problem)
+    return Needed(seen.observation) if isinstance(seen, Pending) else Satisfied(seen)
+
+
+def _act_live(lab: Wiring, context: StepContext) -> str:
+    head = lab.forge.head(lab.project.config_branch)
+    app = argocd.find(lab.cluster, lab.settings)
+    if head and app:
+        argocd.nudge(lab.cluster, app, head)
+    return context.wait(
+        "the application to be synced, healthy and answering", patient(lambda: _state(lab)),
+        timeout=lab.settings.timeouts.sync, longest=0.25, hint="`invoke verify` names the part that does not work.",
+    )  # fmt: skip
