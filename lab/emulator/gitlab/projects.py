@@ -1,0 +1,114 @@
+"""Projects and their store."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from lab.emulator.config import Config
+from lab.emulator.database import Database
+from lab.emulator.gitlab.model import Project
+from lab.emulator.gitlab.namespaces import Namespace, Namespaces
+from lab.emulator.gitlab.paging import iso
+
+_KIND = "gitlab.projects"
+VISIBILITY = {"private": 0, "internal": 10, "public": 20}
+
+
+class Projects:
+    """Every project, in memory and in the database.
+
+    ``Project.data`` is the API's form. Addresses in it follow the configuration: they are made anew at each start.
+    """
+
+    def __init__(self, config: Config, database: Database, namespaces: Namespaces) -> None:
+        self._config = config
+        self._database = database
+        self._namespaces = namespaces
+        self._projects: dict[int, Project] = {}
+        for key, body in database.all(_KIND):
+            project = Project(int(key), "", body)
+            self._derive(project)
+            self._projects[project.id] = project
+
+    def get(self, project_id: int) -> Project | None:
+        """The project with this id, also one that is marked for deletion."""
+        return self._projects.get(project_id)
+
+    def by_path(self, path: str) -> Project | None:
+        """The project with this full path (``root/hichat``); case does not matter."""
+        wanted = path.lower()
+        return next((p for p in self._projects.values() if p.path_with_namespace.lower() == wanted), None)
+
+    def find(self, text: str) -> Project | None:
+        """By id, path or URL-encoded path, as API paths give it."""
+        if text.isdigit():
+            return self.get(int(text))
+        return self.by_path(unquote(text))
+
+    def all(self) -> list[Project]:
+        """Every project, oldest first."""
+        return [self._projects[key] for key in sorted(self._projects)]
+
+    def create(self, namespace: Namespace, path: str, attributes: dict[str, Any], creator_id: int) -> Project:
+        """Add a project; the caller has checked ``attributes`` (API form) and that the path is free."""
+        project_id = self._database.next_id(_KIND)
+        now = iso()
+        data = {
+            "id": project_id,
+            "path": path,
+            "name": path,
+            "description": None,
+            "default_branch": None,
+            "empty_repo": True,
+            "namespace_id": namespace.id,
+            "creator_id": creator_id,
+            "created_at": now,
+            "updated_at": now,
+            "last_activity_at": now,
+            "marked_for_deletion_on": None,
+            **attributes,
+        }
+        project = Project(project_id, "", data)
+        self.save(project)
+        return project
+
+    def save(self, project: Project) -> None:
+        """Store a changed project; its addresses follow its path and namespace."""
+        self._derive(project)
+        self._projects[project.id] = project
+        self._database.put(_KIND, project.id, project.data)
+
+    def remove(self, project: Project) -> None:
+        """Forget a project for good."""
+        self._projects.pop(project.id, None)
+        self._database.delete(_KIND, project.id)
+
+    def _derive(self, project: Project) -> None:
+        data, base = project.data, self._config.gitlab_url
+        namespace = self._namespaces.get(int(data["namespace_id"]))
+        if namespace is None:
+            raise ValueError(f"project {project.id} is in namespace {data['namespace_id']}, which does not exist")
+        path = f"{namespace.full_path}/{data['path']}"
+        host = base.partition("://")[2].partition("/")[0].partition(":")[0]
+        api = f"{base}/api/v4/projects/{project.id}"
+        project.path_with_namespace = path
+        data |= {
+            "name_with_namespace": f"{namespace.name} / {data['name']}",
+            "path_with_namespace": path,
+            "namespace": namespace.brief(base),
+            "web_url": f"{base}/{path}",
+            "http_url_to_repo": f"{base}/{path}.git",
+            "ssh_url_to_repo": f"git@{host}:{path}.git",
+            "readme_url": None,
+            "marked_for_deletion_at": data["marked_for_deletion_on"],
+            "container_registry_image_prefix": f"{self._config.registry}/{path}".lower(),
+            "_links": {
+                "self": api,
+                "repo_branches": f"{api}/repository/branches",
+                "labels": f"{api}/labels",
+                "events": f"{api}/events",
+                "members": f"{api}/members",
+                "cluster_agents": f"{api}/cluster_agents",
+            },
+        }
