@@ -95,7 +95,8 @@ class EmbeddedEngine:
             os.kill(pid, signal.SIGHUP)
 
     def _runner_values(self) -> dict[str, object]:
-        return {"url": f"http://{HOST}:{self._settings.ports.gitlab}", "executor": "shell"}
+        url = f"http://{HOST}:{self._settings.ports.gitlab}"
+        return {"name": "lab", "url": url, "executor": "shell", "network": "", "extra_hosts": "[]"}
 
     def health(self) -> list[Check]:
         """Whether the process lives and each of its ports answers."""
