@@ -3,7 +3,7 @@
     .venv/bin/python bench/loop.py [--runs N]
 
 Prints a table of medians. Beside each time stands its ratio to the time of `python -c "import kubernetes, gitlab"` in
-the same runs, so that figures of different machines can be compared. The lab it builds lies in a temporary folder and on
+the same runs, so that figures of different machines can be compared. The lab it builds lies in a temporary folder, on
 free ports; a lab that runs here already is left alone.
 """
 

@@ -163,19 +163,6 @@ def test_gitlab_is_set_up_for_a_small_machine_and_immediate_settings() -> None:
         assert line in text.splitlines()
 
 
-def test_python_gitlab_is_not_hidden_by_the_folder_of_its_name() -> None:
-    assert not list((ROOT / "gitlab").glob("__init__.py"))
-    done = subprocess.run(
-        [sys.executable, "-c", "import gitlab; print(gitlab.Gitlab.__name__)"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout == "Gitlab\n", done.stderr
-
-
 def test_the_project_holds_what_the_loop_needs_and_no_template() -> None:
     names = {str(path.relative_to(PROJECT)) for path in PROJECT.rglob("*") if path.is_file()}
     assert {"Dockerfile", ".gitlab-ci.yml", "k8s/hichat.yaml", "k8s/mysql.yaml", "hichat/__main__.py"} <= names
