@@ -54,13 +54,15 @@ def find(secrets: Iterable[dict[str, Any]], url: str) -> Repository:
 
 def values(secret: dict[str, Any]) -> dict[str, str]:
     """The decoded data of a Secret; values that are no base64 or no text are left out."""
-    found = {}
-    for name, value in (secret.get("data") or {}).items():
-        try:
-            found[name] = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
-            continue
-    return found
+    decoded = {name: _text(value) for name, value in (secret.get("data") or {}).items()}
+    return {name: text for name, text in decoded.items() if text is not None}
+
+
+def _text(value: Any) -> str | None:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, TypeError, ValueError):
+        return None
 
 
 def _type(secret: dict[str, Any]) -> str:

@@ -101,7 +101,8 @@ class Git:
     async def _contents(store: Path, commit: str, folder: str, entries: list[tuple[str, str, str]]) -> Files:
         wanted = [entry for entry in entries if _is_interesting(entry[2]) and "\n" not in entry[2]]
         lines = [
-            identity if mode != "120000" else f"{commit}:{posixpath.join(folder, path)}" for mode, identity, path in wanted
+            identity if mode != "120000" else f"{commit}:{posixpath.join(folder, path)}"
+            for mode, identity, path in wanted
         ]
         request = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
         answer = await _git(["cat-file", "--batch", "--follow-symlinks"], store, given=request)

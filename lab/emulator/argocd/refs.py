@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 
@@ -72,7 +73,7 @@ async def advertised(session: aiohttp.ClientSession, repository: Repository) -> 
     except aiohttp.ClientError as error:
         address = f"{url}?service=git-upload-pack"
         raise SourceError(f'failed to list refs: Get "{address}": {_reason(error)}') from None
-    except TimeoutError:
+    except asyncio.TimeoutError:
         raise SourceError(f'failed to list refs: Get "{url}": context deadline exceeded') from None
     return parse(body)
 
@@ -102,7 +103,7 @@ def parse(body: bytes) -> Refs:
         if symref := re.search(rb"symref=HEAD:(\S+)", capabilities):
             refs.head = symref[1].decode()
         commit, _, name = text.decode(errors="replace").strip().partition(" ")
-        if not is_sha(commit) or name == "HEAD" or name == "capabilities^{}":
+        if not is_sha(commit) or name in ("HEAD", "capabilities^{}"):
             continue
         peeled = name.removesuffix("^{}")
         refs.hashes[peeled] = commit

@@ -1,0 +1,51 @@
+"""What Argo CD's install.yaml and its first start leave in namespace argocd (contracts F.1, F.2)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from lab.emulator.argocd.cluster import NAMESPACE, Cluster, encoded
+
+VERSION = "v3.5.1"
+_PART_OF = {"app.kubernetes.io/part-of": "argocd"}
+
+
+def install(cluster: Cluster) -> None:
+    """Create what is missing; what is there stays as it is."""
+    cluster.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    cluster.ensure(
+        _config_map("argocd-cm", {"resource.customizations.ignoreResourceUpdates.all": "jsonPointers:\n  - /status\n"})
+    )
+    # Health stands inside the Application, as contracts F.6 shows it; upstream keeps it outside since 3.0.
+    cluster.ensure(_config_map("argocd-cmd-params-cm", {"controller.resource.health.persist": "true"}))
+    cluster.ensure(_config_map("argocd-rbac-cm", {}))
+    cluster.ensure(_secret("argocd-secret", {"server.secretkey": secrets.token_urlsafe(32)}))
+    cluster.ensure(_secret("argocd-initial-admin-secret", {"password": secrets.token_urlsafe(12)}))
+    cluster.ensure(_secret("argocd-redis", {"auth": secrets.token_urlsafe(12)}))
+    cluster.ensure(_default_project())
+
+
+def _meta(name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": NAMESPACE, "labels": {**_PART_OF, "app.kubernetes.io/name": name}}
+
+
+def _config_map(name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(name), **({"data": data} if data else {})}
+
+
+def _secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": _meta(name), "type": "Opaque", "data": encoded(data)}
+
+
+def _default_project() -> dict[str, Any]:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "AppProject",
+        "metadata": {"name": "default", "namespace": NAMESPACE},
+        "spec": {
+            "sourceRepos": ["*"],
+            "destinations": [{"server": "*", "namespace": "*"}],
+            "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
+        },
+    }
