@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lab import workload
@@ -14,6 +15,7 @@ from lab.waiting import Pending
 
 Document = dict[str, Any]
 _HOPELESS_RESTARTS = 2
+_SHA = re.compile(r"[0-9a-f]{40}")
 
 
 class Application:
@@ -103,6 +105,17 @@ class Application:
         if 200 <= answer.status < 300:
             return answer
         return Pending(f"{self._project.health} answers {answer.status} {answer.text.strip()[:120]}".strip())
+
+    def version(self) -> str | None:
+        """What the sample answers at /version, the full SHA it was built from; None for a project of the user's."""
+        if self._project.source is not None:
+            return None
+        try:
+            answer = self.ask("/version")
+        except RemoteError:
+            return None
+        text = answer.text.strip()
+        return text if answer.status == 200 and _SHA.fullmatch(text) else None
 
     def report(self) -> list[str]:
         """What is wrong with the pods: container states, events, the end of the newest pod's log."""

@@ -22,7 +22,8 @@ Document = dict[str, Any]
 NAMESPACE = "argocd"
 EXCLUDE = "{argocd-application.yaml,argocd-application.yml,k3d*}"
 """Files in the manifests' folder that are for the person at the keyboard, not for the cluster."""
-_FAILED = ("Failed", "Error")
+FAILED = ("Failed", "Error")
+"""Phases of an operation that Argo CD does not repeat by itself for the same revision."""
 
 
 def repo_url(endpoints: Endpoints, settings: Settings) -> str:
@@ -114,7 +115,7 @@ def conditions(app: Document) -> list[str]:
     """What Argo CD complains about, one line each."""
     found = [f"{item.get('type')}: {item.get('message')}" for item in app.get("status", {}).get("conditions") or []]
     last = app.get("status", {}).get("operationState", {})
-    if last.get("phase") in _FAILED:
+    if last.get("phase") in FAILED:
         found.append(f"last sync {last['phase']}: {last.get('message')}")
     return found
 
@@ -155,9 +156,14 @@ def healthy(app: Document | None) -> Document | Pending:
 def nudge(cluster: Cluster, app: Document, sha: str) -> None:
     """Make Argo CD look again, or sync again after a failure: it tries each revision once by itself (contracts F.7)."""
     name, status = app["metadata"]["name"], app.get("status", {})
-    if status.get("operationState", {}).get("phase") in _FAILED and not app.get("operation") and revision(app) == sha:
+    if status.get("operationState", {}).get("phase") in FAILED and not app.get("operation") and revision(app) == sha:
         operation = {"initiatedBy": {"username": "lab"}, "sync": {"revision": sha, "prune": True}}
         cluster.patch(APPLICATION, name, NAMESPACE, {"operation": operation, "status": {"operationState": None}})
     elif revision(app) != sha:
         refresh = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
         cluster.patch(APPLICATION, name, NAMESPACE, refresh)
+
+
+def secret_value(secret: Document, key: str) -> str:
+    """A Secret's value in plain text, or ""."""
+    return base64.b64decode((secret.get("data") or {}).get(key, "")).decode(errors="replace")

@@ -6,7 +6,7 @@ The package is imported with the first request (0.2 s). What a kind's URL is com
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,6 +144,29 @@ class Cluster:
         data = answer.data
         return data.decode(errors="replace") if isinstance(data, bytes) else str(data)
 
+    def follow_logs(self, pod: str, namespace: str, *, tail: int = 20) -> Iterator[str]:
+        """A pod's log line by line, until its container ends.
+
+        A silent container ends it as well, after an hour: no read waits for ever.
+        """
+        query = [("tailLines", tail), ("follow", "true")]
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        answer = self._call(
+            f"logs {pod}",
+            lambda: self._client().request(
+                "get", path, query_params=query, serialize=False, _request_timeout=(self._timeout, 3600)
+            ),
+        )
+        rest = b""
+        try:
+            for chunk in answer.stream(1 << 16):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+        finally:
+            answer.close()
+        if rest:
+            yield rest.decode(errors="replace")
+
     def events(self, name: str, namespace: str) -> list[Document]:
         """What happened to an object, oldest first."""
         found = self.select(EVENT, namespace, fields=f"involvedObject.name={name}")
@@ -176,9 +199,10 @@ class Cluster:
         try:
             return ask()
         except ApiException as error:
-            evidence = _message(error.body)
+            evidence = _message(error.body) or str(error.reason)
+            status = error.status or None  # 0 stands for a TLS failure
             raise RemoteError(
-                "LAB-KUBE-03", f"Kubernetes answered {error.status} to {what}.", status=error.status, evidence=evidence
+                "LAB-KUBE-03", f"Kubernetes answered {status} to {what}.", status=status, evidence=evidence
             ) from error
         except ResourceNotFoundError as error:
             raise RemoteError(
@@ -226,4 +250,4 @@ def _message(body: object) -> str:
         status = json.loads(body if isinstance(body, (str, bytes)) else "")
         return str(status.get("message", status))[:_SHOWN]
     except (ValueError, AttributeError):
-        return str(body)[:_SHOWN]
+        return str(body or "")[:_SHOWN]

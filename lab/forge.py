@@ -86,6 +86,11 @@ class Forge:
             if error.status != 404:
                 raise
 
+    def purge(self, path: str, full_path: str) -> None:
+        """Remove a project that is already marked for deletion, for good; GitLab wants its present full path."""
+        query = {"permanently_remove": "true", "full_path": full_path}
+        self._call("DELETE", path, lambda client: client.http_delete(path, query_data=query, **_BOUNDED))
+
     def text(self, path: str, **query: Any) -> str:
         """GET something that is no JSON, as text."""
 
@@ -158,9 +163,8 @@ class Forge:
     def _client(self) -> gitlab.Gitlab:
         client: gitlab.Gitlab | None = getattr(self._local, "client", None)
         if client is None:
-            import requests  # noqa: PLC0415 - comes with python-gitlab
-
             import gitlab  # noqa: PLC0415 - 0.1 s that only tasks with a request pay
+            import requests  # noqa: PLC0415 - comes with python-gitlab
 
             session = requests.Session()
             session.trust_env = False  # a proxy from the environment cannot reach 127.0.0.1, and .netrc is not ours
@@ -176,9 +180,8 @@ class Forge:
 
     def _call(self, verb: str, path: str, ask: Callable[[gitlab.Gitlab], T]) -> T:
         client = self._client()
-        import requests  # noqa: PLC0415 - loaded by _client
-
         import gitlab  # noqa: PLC0415 - loaded by _client
+        import requests  # noqa: PLC0415 - loaded by _client
 
         try:
             return ask(client)

@@ -74,16 +74,19 @@ def git(
     env: Mapping[str, str] | None = None,
     stdin: str = "",
     check: bool = True,
+    alone: bool = True,
     timeout: float = _TIMEOUT,
 ) -> Completed:
     """Run git in ``cwd``; with ``remote`` it can reach and log in to that repository.
+
+    ``alone`` keeps the user's and the system's configuration out.
 
     Raises:
         LabError: git ended with an error (while ``check`` holds) or is missing.
         TimedOut: the time was over.
     """
     options: list[str] = ["-c", "safe.directory=*", "-c", "gc.auto=0"]
-    variables = {**_ALONE, **(env or {})}
+    variables = {**(_ALONE if alone else {}), **(env or {})}
     if remote:
         options += ["-c", "credential.helper=", "-c", f"credential.helper={_HELPER}", "-c", "http.proxy="]
         if remote.route != remote.identity:

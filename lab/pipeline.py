@@ -75,3 +75,9 @@ def tail(trace: str, lines: int = 15) -> str:
     """The end of a trace, without colours and section marks."""
     clean = [line.rstrip() for line in _MARKS.sub("", trace).splitlines()]
     return "\n".join([line for line in clean if line][-lines:])
+
+
+def tags(sha: str, branch: str) -> tuple[str, str, str]:
+    """The three tags of a commit's image: commit (8 characters, not git's 7), branch as a slug, ``latest``."""
+    slug = re.sub(r"[^a-z0-9]", "-", branch.lower())[:63].strip("-")
+    return sha[:8], slug, "latest"

@@ -18,6 +18,7 @@ _CACHED = 90.0
 """Seconds: other processes of GitLab see a changed setting up to 60 s later (contracts B.4)."""
 _RESENDS, _REFRESH = 3, 60.0
 """Polling asks every 120 s: what is seen within 60 s came from the webhook."""
+_SUBJECT = "chore: prove the webhook [skip ci]"
 PERSON = git.Person("lab", "lab@lab.test")
 
 Document = dict[str, Any]
@@ -51,7 +52,7 @@ def steps(lab: Wiring, after: tuple[str, ...]) -> list[Step]:
             lambda _context: _probe_proof(lab),
             lambda context: _act_proof(lab, context),
             ("hook", "application", "token.config-branch"),
-            f'git commit --allow-empty -m "chore: prove the webhook [skip ci]" && git push origin {branch}; '
+            f'git commit --allow-empty -m "{_SUBJECT}" && git push origin {branch}; '
             'curl -H "PRIVATE-TOKEN: $TOKEN" $GITLAB/api/v4/projects/ID/hooks/HOOK/events; '
             f"kubectl -n argocd get application {lab.project.name} -o jsonpath='{{.status.sync.revision}}'",
         ),
@@ -149,6 +150,11 @@ def delivery(events: list[Document], sha: str | None = None) -> Document | None:
     return None
 
 
+def is_proof(commit: Document) -> bool:
+    """Whether a commit of the config branch is the lab's own, which repeats the trailers of the one below it."""
+    return commit.get("title") == _SUBJECT
+
+
 def accepted(event: Document) -> bool:
     """Whether a delivery was answered with 200; a redirect counts as success for GitLab, but not here (B.14)."""
     return str(event.get("response_status")) == "200"
@@ -171,7 +177,7 @@ def _act_proof(lab: Wiring, context: StepContext) -> str:
     branch, hook = lab.project.config_branch, find(lab)
     if hook is None:
         raise LabError("LAB-HOOK-01", "The webhook has gone.", hint="invoke up")
-    sha = git.append(bot_remote(lab), branch, "chore: prove the webhook [skip ci]\n\n{trailers}", PERSON)
+    sha = git.append(bot_remote(lab), branch, f"{_SUBJECT}\n\n{{trailers}}", PERSON)
     context.report(f"pushed {sha[:8]} to {branch}")
     resent = 0
 

@@ -1,0 +1,199 @@
+"""The journey of one push: T0 push, T1 image, T2 config branch, T3 webhook, T4 sync, T5 a pod that answers.
+
+Each hop is waited for, timed and shown with its evidence. A hop that does not come ends the journey with its name, what
+was seen instead, and the next thing to try.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from lab import git, pipeline
+from lab.doors import Doors
+from lab.errors import CheckFailed, LabError, TimedOut, UsageError
+from lab.forge import Forge
+from lab.hops import Looks, Seen, moment
+from lab.model import Endpoints, Hop
+from lab.remote import RemoteError, patient
+from lab.settings import Settings
+from lab.state import State
+from lab.waiting import Pending, wait_until
+
+SMOKE_FILE = ".lab-smoke"
+SMOKER = git.Person("lab-smoke", "lab-smoke@lab.test")
+_INTERVAL, _LONGEST = 0.05, 0.1
+_PAST = 2.0
+"""Seconds: what happened longer ago is timed by the systems' own clocks, which often count whole seconds only."""
+_TITLES = {
+    "T0": "Push",
+    "T1": "Image built and pushed under three tags",
+    "T2": "Tag committed to the config branch",
+    "T3": "Webhook woke Argo CD",
+    "T4": "Argo CD synced",
+    "T5": "New pod Ready and answering",
+}
+_HINTS = {
+    "T0": "Push to the code branch: invoke clone, commit, git push.",
+    "T1": "invoke logs pipeline; invoke verify --only runner.alive",
+    "T2": "invoke logs pipeline; invoke verify --only branch.config-sha",
+    "T3": "invoke verify --only hook.delivered --only app.repository",
+    "T4": "kubectl -n argocd describe application; invoke verify --only app.synced",
+    "T5": "invoke logs app; kubectl describe pods; invoke verify --only pod.image",
+}
+
+
+def follow(
+    endpoints: Endpoints,
+    settings: Settings,
+    _state: State,
+    sha: str | None,
+    *,
+    timeout: float,
+    stop: threading.Event,
+    on_hop: Callable[[Hop], None],
+    report: Callable[[str], None],
+) -> list[Hop]:
+    """Follow a commit of the code branch, or the next push to it, to the pod that runs it.
+
+    Args:
+        endpoints: where the lab answers.
+        settings: of this lab.
+        sha: a commit (abbreviated or by name is fine); None waits for the next push.
+        timeout: seconds for the whole journey, from the push on.
+        stop: ends the wait.
+        on_hop: told each hop when it has come.
+        report: told what is seen while a hop has not come yet.
+
+    Raises:
+        CheckFailed: a hop can not come any more.
+        TimedOut: a hop did not come in time.
+        UsageError: there is no such commit.
+    """
+    journey = _Journey(Doors.open(endpoints, settings), timeout, stop, on_hop, report)
+    if sha is None:
+        return journey.travel(journey.next_push(), "pushed just now")
+    found = journey.doors.forge.commit(sha)
+    if found is None:
+        raise UsageError("LAB-FOLLOW-01", f"{settings.project.path} has no commit {sha}.", hint="git log, git push")
+    return journey.travel(str(found["id"]), str(found.get("title", "")), past=True)
+
+
+def smoke(
+    endpoints: Endpoints,
+    settings: Settings,
+    _state: State,
+    *,
+    message: str,
+    timeout: float,
+    stop: threading.Event,
+    on_hop: Callable[[Hop], None],
+    report: Callable[[str], None],
+) -> list[Hop]:
+    """Push a commit that changes one marker file on the code branch, and `follow` it; same errors."""
+    journey = _Journey(Doors.open(endpoints, settings), timeout, stop, on_hop, report)
+    text = message or "test: smoke"
+    marker = {SMOKE_FILE: f"{datetime.now(timezone.utc).isoformat()} {text}\n"}
+    remote = git.as_root(endpoints, settings.project.path)
+    sha = git.append(remote, settings.project.branch, text, SMOKER, marker)
+    return journey.travel(sha, f"{text!r} by {SMOKER.name}")
+
+
+class _Journey:
+    """The state of one journey: its clock and the hops that have come."""
+
+    def __init__(
+        self,
+        doors: Doors,
+        timeout: float,
+        stop: threading.Event,
+        on_hop: Callable[[Hop], None],
+        report: Callable[[str], None],
+    ) -> None:
+        self.doors = doors
+        self.project = doors.settings.project
+        self._looks = Looks(doors)
+        self._timeout = timeout
+        self._stop, self._on_hop, self._report = stop, on_hop, report
+        self._last = time.time()
+        self._deadline = time.monotonic() + timeout
+        self.hops: list[Hop] = []
+
+    @property
+    def forge(self) -> Forge:
+        return self.doors.forge
+
+    def next_push(self) -> str:
+        """Wait, as long as it takes, until the code branch moves."""
+        before = self.forge.head(self.project.branch)
+
+        def moved() -> str | Pending:
+            now = self.forge.head(self.project.branch)
+            return now if now and now != before else Pending(f"{self.project.branch} is at {(now or 'nothing')[:8]}")
+
+        sha = wait_until(
+            f"a push to {self.project.branch}", patient(moved), timeout=float(60 * 60 * 24),
+            longest=0.25, stop=self._stop, report=self._report, hint=_HINTS["T0"],
+        )  # fmt: skip
+        self._last, self._deadline = time.time(), time.monotonic() + self._timeout
+        return sha
+
+    def travel(self, sha: str, about: str, *, past: bool = False) -> list[Hop]:
+        """All hops of a commit."""
+        if past:
+            row = pipeline.of_commit(self.forge, sha, self.project.branch)
+            made = moment(row["created_at"]) if row and row.get("created_at") else None
+            self._last = made if made and time.time() - made > _PAST else self._last
+        self._came("T0", Seen(f"{sha[:8]} {about}", at=self._last if past else None))
+        self._wait("T1", lambda: self._looks.image(sha), lambda: self._looks.pipeline_evidence(sha))
+        config = self._wait(
+            "T2", lambda: self._looks.config_commit(sha), lambda: self._looks.pipeline_evidence(sha)
+        ).what
+        self._wait("T3", lambda: self._looks.woken(config), self._looks.argocd_evidence)
+        self._wait("T4", lambda: self._looks.synced(config, sha), self._looks.argocd_evidence)
+        self._wait("T5", lambda: self._looks.answering(sha), self.doors.application.report)
+        return self.hops
+
+    def _came(self, name: str, seen: Seen) -> None:
+        at = seen.at or time.time()
+        self.hops.append(Hop(name, _TITLES[name], max(0.0, at - self._last), seen.evidence))
+        self._last = max(at, self._last)
+        self._on_hop(self.hops[-1])
+
+    def _wait(self, name: str, probe: Callable[[], Seen | Pending], evidence: Callable[[], list[str]]) -> Seen:
+        """Wait for a hop; an error names it, and carries what the systems say about it."""
+        looks = 0
+
+        def look() -> Seen | Pending:
+            nonlocal looks
+            looks += 1
+            return probe()
+
+        try:
+            seen = wait_until(
+                f"{name}: {_TITLES[name]}", patient(look), timeout=max(0.0, self._deadline - time.monotonic()),
+                interval=_INTERVAL, longest=_LONGEST, stop=self._stop, report=self._report, hint=_HINTS[name],
+            )  # fmt: skip
+        except (CheckFailed, TimedOut) as error:
+            raise self._missing(name, error, evidence) from error
+        old = looks == 1 and seen.at is not None and time.time() - seen.at > _PAST
+        self._came(name, seen if old else Seen(seen.evidence, what=seen.what))
+        return seen
+
+    def _missing(self, name: str, error: LabError, evidence: Callable[[], list[str]]) -> LabError:
+        lines = [error.problem, error.evidence]
+        if isinstance(error, TimedOut):
+            try:
+                lines = [error.evidence, *evidence()]
+            except RemoteError as lost:
+                lines.append(str(lost))
+        kind = type(error)
+        hint = " ".join(dict.fromkeys(part for part in (error.hint, _HINTS[name]) if part))
+        return kind(
+            f"LAB-FOLLOW-{name}",
+            f"{name} did not come: {_TITLES[name]}.",
+            evidence="\n".join(line for line in lines if line),
+            hint=hint,
+        )

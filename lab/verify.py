@@ -1,0 +1,295 @@
+"""The checklist: every link of the loop, read-only, with the evidence beside it and what to do when it is broken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from xml.etree import ElementTree as ET
+
+from lab import argocd, pipeline, workload
+from lab.cluster import SECRET
+from lab.doors import Doors
+from lab.errors import LabError, UsageError
+from lab.model import Check, Endpoints
+from lab.remote import RemoteError, fetch
+from lab.settings import Settings
+from lab.state import State
+from lab.waiting import Pending
+from lab.wiring import hook, runner
+
+T = TypeVar("T")
+Document = dict[str, Any]
+_PARALLEL = 8
+_HISTORY = 50
+
+
+class Broken(LabError):
+    """A check that failed; the problem is its evidence."""
+
+    def __init__(self, evidence: str) -> None:
+        super().__init__("LAB-VER-02", evidence)
+
+
+class Facts:
+    """What several checks look at, asked for once; safe to share between threads."""
+
+    def __init__(self, doors: Doors, state: State) -> None:
+        self.doors = doors
+        self.project = doors.settings.project
+        self.state = state
+        self._lock = threading.Lock()
+        self._asked: dict[str, Future[Any]] = {}
+
+    def _once(self, name: str, ask: Callable[[], T]) -> T:
+        with self._lock:
+            known = self._asked.get(name)
+            future: Future[Any] = known or self._asked.setdefault(name, Future())
+        if known is None:
+            try:
+                future.set_result(ask())
+            except Exception as error:  # noqa: BLE001 - raised by result() in every thread that waits for it
+                future.set_exception(error)
+        found: T = future.result()
+        return found
+
+    def code(self) -> str:
+        """The tip of the code branch."""
+        head = self._once("code", lambda: self.doors.forge.head(self.project.branch))
+        return _there(head, f"branch {self.project.branch} does not exist")
+
+    def config(self) -> str:
+        """The tip of the config branch."""
+        head = self._once("config", lambda: self.doors.forge.head(self.project.config_branch))
+        return _there(head, f"branch {self.project.config_branch} does not exist")
+
+    def application(self) -> Document:
+        """The Argo CD Application."""
+        found = self._once("application", lambda: argocd.find(self.doors.cluster, self.doors.settings))
+        return _there(found, f"there is no Application {self.project.name}")
+
+    def deployment(self) -> Document:
+        """The Deployment."""
+        found = self._once("deployment", self.doors.application.deployment)
+        return _there(found, f"there is no Deployment {self.project.deployment} in {self.project.namespace}")
+
+
+def _there(value: T | None, otherwise: str) -> T:
+    if value is None:
+        raise Broken(otherwise)
+    return value
+
+
+def _arrived(seen: T | Pending) -> T:
+    if isinstance(seen, Pending):
+        raise Broken(seen.observation)
+    return seen
+
+
+def _gitlab_ready(facts: Facts) -> str:
+    return f"GitLab {facts.doors.forge.get('/version')['version']} answers"
+
+
+def _registry(facts: Facts) -> str:
+    points = facts.doors.endpoints
+    answer = fetch(f"{points.registry_route}/v2/", headers={"Host": points.registry})
+    realm = answer.headers.get("www-authenticate", "")
+    if answer.status != 401:
+        raise Broken(f"/v2/ answers {answer.status}, 401 is the healthy answer")
+    if f'realm="{points.gitlab}/' not in realm:
+        raise Broken(f"the token realm is {realm or 'missing'}, not at {points.gitlab}")
+    return f"401, {realm}"
+
+
+def _runner(facts: Facts) -> str:
+    rows = facts.doors.forge.rows(facts.doors.forge.at("runners"))
+    if not rows:
+        raise Broken("the project has no runner")
+    ages = [(runner.age(facts.doors.forge.get(f"/runners/{row['id']}")), row) for row in rows if not row.get("paused")]
+    seen = [(age, row) for age, row in ages if age is not None]
+    if not seen:
+        raise Broken("no runner has ever asked for jobs")
+    age, row = min(seen, key=lambda pair: pair[0])
+    if age > runner.FRESH:
+        raise Broken(f"runner {row['id']} was last seen {age:.0f} s ago")
+    return f"runner {row['id']} asked for jobs {age:.0f} s ago"
+
+
+def _pipeline(facts: Facts) -> str:
+    row = _there(
+        pipeline.of_commit(facts.doors.forge, facts.code(), facts.project.branch),
+        f"no pipeline for {facts.code()[:8]}, the tip of {facts.project.branch}",
+    )
+    if row["status"] != "success":
+        jobs = facts.doors.forge.jobs(row["id"])
+        raise Broken(pipeline.progress(row, jobs))
+    return f"pipeline {row['id']} of {facts.code()[:8]} succeeded"
+
+
+def _tags(facts: Facts) -> str:
+    if facts.project.image:
+        return f"images go to {facts.project.image}, which the lab does not look into"
+    names = pipeline.tags(facts.code(), facts.project.branch)
+    found = {name: facts.doors.forge.tag(name) for name in names}
+    missing = [name for name, tag in found.items() if tag is None]
+    if missing:
+        raise Broken("missing: " + ", ".join(missing))
+    digests = {str((tag or {}).get("digest")) for tag in found.values()}
+    if len(digests) > 1:
+        raise Broken(f"{', '.join(names)} are not the same image")
+    return f"{', '.join(names)}: {digests.pop()[:19]}"
+
+
+def _clean(facts: Facts) -> str:
+    commits = facts.doors.forge.commits(facts.code(), _HISTORY)
+    for commit in commits:
+        if str(commit.get("title", "")).startswith("chore: update image to"):
+            raise Broken(f"{commit['id'][:8]} was made by a pipeline: {commit['title']}")
+    return f"none of the last {len(commits)} commits was made by a pipeline"
+
+
+def _config(facts: Facts) -> str:
+    path = facts.project.image_file
+    text = _there(facts.doors.forge.file(path, facts.config()), f"{facts.project.config_branch} has no {path}")
+    wanted = facts.code()[:8]
+    lines = [line.strip() for line in text.splitlines() if line.strip().lstrip("- ").startswith("image:")]
+    if not any(workload.tag(line.partition("image:")[2].strip().strip("\"'")) == wanted for line in lines):
+        raise Broken(f"{path} says {'; '.join(lines) or 'nothing'}, wanted tag {wanted}")
+    return f"{path} at {facts.config()[:8]} carries {wanted}"
+
+
+def _hook(facts: Facts) -> str:
+    forge, url = facts.doors.forge, facts.doors.endpoints.webhook
+    row = next((row for row in forge.rows(forge.at("hooks")) if row["url"] == url), None)
+    found = _there(row, f"there is no webhook to {url}")
+    if found.get("alert_status", "executable") != "executable":
+        raise Broken(f"GitLab has switched the webhook off: {found['alert_status']}")
+    last = hook.delivery(forge.hook_events(found["id"]))
+    if last is None:
+        proof = facts.state.fact("webhook-proof")
+        if proof and proof["hook"] == found["id"]:
+            return f"none in the last 7 days; proved with {proof['sha'][:8]}"
+        raise Broken("nothing was delivered yet")
+    after = str(last["request_data"].get("after"))[:8]
+    if not hook.accepted(last):
+        raise Broken(f"{after} was answered with {last.get('response_status')} {last.get('response_body', '')[:200]}")
+    return f"{after} was answered with 200"
+
+
+def _repository(facts: Facts) -> str:
+    url = str(facts.application()["spec"].get("source", {}).get("repoURL"))
+    wanted = argocd.repo_url(facts.doors.endpoints, facts.doors.settings)
+    if url != wanted:
+        raise Broken(f"the Application's repoURL is {url}, GitLab's is {wanted}")
+    label = "argocd.argoproj.io/secret-type=repository"
+    secrets = facts.doors.cluster.select(SECRET, argocd.NAMESPACE, labels=label)
+    if not any(argocd.secret_value(secret, "url") == url for secret in secrets):
+        raise Broken(f"no repository secret has exactly {url}")
+    return f"{url} in both"
+
+
+def _synced(facts: Facts) -> str:
+    return argocd.summary(_arrived(argocd.synced(facts.application(), facts.config())))
+
+
+def _healthy(facts: Facts) -> str:
+    return argocd.summary(_arrived(argocd.healthy(facts.application())))
+
+
+def _pod(facts: Facts) -> str:
+    facts.deployment()
+    pod = _arrived(facts.doors.application.rolled_out(facts.code()[:8]))
+    return f"{pod['metadata']['name']} is Ready with {', '.join(workload.images(pod))}"
+
+
+def _answers(facts: Facts) -> str:
+    answer = _arrived(facts.doors.application.answers())
+    return f"{facts.doors.endpoints.app}{facts.project.health} answers {answer.status}"
+
+
+@dataclass(frozen=True)
+class _Item:
+    id: str
+    title: str
+    look: Callable[[Facts], str]
+    hint: str
+
+
+_LIST = (
+    _Item("gitlab.ready", "GitLab answers", _gitlab_ready, "invoke up"),
+    _Item("registry.401", "The registry asks for a login", _registry, "invoke up"),
+    _Item("runner.alive", "A runner asks for jobs", _runner, "invoke up; invoke logs runner"),
+    _Item("pipeline.latest", "The newest commit's pipeline succeeded", _pipeline, "invoke logs pipeline"),
+    _Item("registry.tags", "Its image has three tags", _tags, "invoke logs pipeline"),
+    _Item("branch.master-clean", "The code branch holds people's commits only", _clean, "git revert that commit"),
+    _Item("branch.config-sha", "The config branch carries its tag", _config, "invoke logs pipeline"),
+    _Item("hook.delivered", "The last webhook was accepted", _hook, "invoke up proves it anew"),
+    _Item("app.repository", "Argo CD reads the project by one URL", _repository, "invoke up"),
+    _Item("app.synced", "Argo CD has synced the config branch", _synced, "kubectl -n argocd get applications"),
+    _Item("app.healthy", "Argo CD finds it healthy", _healthy, "kubectl -n argocd get applications"),
+    _Item("pod.image", "A Ready pod runs that tag", _pod, "kubectl get pods; invoke logs app"),
+    _Item("app.answers", "The application answers", _answers, "invoke logs app"),
+)
+IDS: tuple[str, ...] = tuple(item.id for item in _LIST)
+
+
+def checks(
+    endpoints: Endpoints, settings: Settings, state: State, *, only: Sequence[str] = (), stop: threading.Event
+) -> list[Check]:
+    """Look at every link (or those in ``only``) at once; nothing is changed.
+
+    Raises:
+        UsageError: ``only`` names a check that does not exist; names of an engine's own checks are let through.
+    """
+    unknown = [name for name in only if name not in IDS and not name.startswith("engine.")]
+    if unknown:
+        raise UsageError("LAB-VER-03", f"There is no check {', '.join(unknown)}.", hint="Checks: " + ", ".join(IDS))
+    chosen = [item for item in _LIST if not only or item.id in only]
+    facts = Facts(Doors.open(endpoints, settings), state)
+    if not chosen:
+        return []
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="check") as pool:
+        return list(pool.map(lambda item: _check(item, facts, stop), chosen))
+
+
+def _check(item: _Item, facts: Facts, stop: threading.Event) -> Check:
+    if stop.is_set():
+        return Check(item.id, item.title, None, "stopped", item.hint)
+    try:
+        return Check(item.id, item.title, True, item.look(facts))
+    except RemoteError as error:
+        # What a check is about may be down (then it failed); for the others it only stands in the way.
+        own = item.id in ("gitlab.ready", "registry.401", "app.answers") or not error.transient
+        return Check(item.id, item.title, False if own else None, _line(error), error.hint or item.hint)
+    except LabError as error:
+        return Check(item.id, item.title, False, error.problem, item.hint)
+
+
+def _line(error: LabError) -> str:
+    return " ".join(f"{error.problem} {error.evidence}".split())
+
+
+def junit(found: Sequence[Check]) -> str:
+    """The checks as a JUnit document, one test case each; what could not be checked counts as skipped."""
+    suite = ET.Element(
+        "testsuite", name="lab.verify", tests=str(len(found)),
+        failures=str(sum(check.ok is False for check in found)), skipped=str(sum(check.ok is None for check in found)),
+    )  # fmt: skip
+    for check in found:
+        area, _, name = check.id.partition(".")
+        case = ET.SubElement(suite, "testcase", classname=f"lab.{area}", name=name)
+        if check.ok is True:
+            ET.SubElement(case, "system-out").text = _printable(check.evidence)
+        else:
+            kind = "failure" if check.ok is False else "skipped"
+            problem = ET.SubElement(case, kind, message=_printable(f"{check.title}: {check.evidence}"))
+            problem.text = check.hint
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _printable(text: str) -> str:
+    """XML 1.0 has no control characters, not even escaped ones."""
+    return "".join(letter for letter in text if letter in "\t\n" or ord(letter) >= 32)
