@@ -147,13 +147,12 @@ class _Journey:
             made = moment(row["created_at"]) if row and row.get("created_at") else None
             self._last = made if made and time.time() - made > _PAST else self._last
         self._came("T0", Seen(f"{sha[:8]} {about}", at=self._last if past else None))
-        self._wait("T1", lambda: self._looks.image(sha), lambda: self._looks.pipeline_evidence(sha))
-        config = self._wait(
-            "T2", lambda: self._looks.config_commit(sha), lambda: self._looks.pipeline_evidence(sha)
-        ).what
-        self._wait("T3", lambda: self._looks.woken(config), self._looks.argocd_evidence)
-        self._wait("T4", lambda: self._looks.synced(config, sha), self._looks.argocd_evidence)
-        self._wait("T5", lambda: self._looks.answering(sha), self.doors.application.report)
+        looks, failed = self._looks, lambda: self._looks.pipeline_evidence(sha)
+        self._wait("T1", lambda: looks.image(sha), failed)
+        config = self._wait("T2", lambda: looks.config_commit(sha), failed).what
+        self._wait("T3", lambda: looks.woken(config), looks.argocd_evidence)
+        self._wait("T4", lambda: looks.synced(config, sha), looks.argocd_evidence)
+        self._wait("T5", lambda: looks.answering(sha), self.doors.application.report)
         return self.hops
 
     def _came(self, name: str, seen: Seen) -> None:

@@ -105,9 +105,9 @@ class Looks:
         if event and not hook.accepted(event):
             raise CheckFailed(
                 "LAB-HOOK-02",
-                f"The webhook for {config[:8]} was answered with {event.get('response_status')}, and GitLab repeats none.",
+                f"The webhook for {config[:8]} was answered with {event.get('response_status')}.",
                 evidence=str(event.get("response_body", ""))[:400],
-                hint="Push again, or resend it on the webhook's page.",
+                hint="GitLab never repeats a webhook: resend it on its page, or push again.",
             )
         if argocd.revision(app) != config and not self._overtaken(app, config):
             return Pending(f"delivered; Argo CD is still at {argocd.revision(app)[:8] or 'no revision'}")

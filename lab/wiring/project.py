@@ -10,6 +10,7 @@ from lab.errors import UsageError
 from lab.forge import Forge
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import RemoteError
+from lab.settings import ProjectSettings
 from lab.wiring.context import Wiring
 
 DEVELOPER, MAINTAINER = 30, 40
@@ -156,6 +157,8 @@ def _variables(lab: Wiring) -> dict[str, str]:
     wanted = dict(lab.project.variables)
     if lab.project.image:
         wanted["IMAGE"] = lab.project.image
+    if lab.project.config_branch != ProjectSettings.config_branch:
+        wanted["CONFIG_BRANCH"] = lab.project.config_branch  # the sample's pipeline has the default in it
     return wanted
 
 
