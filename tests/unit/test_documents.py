@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import settings
+from lab import settings, verify
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -19,6 +19,11 @@ GROUPS: dict[str, tuple[str, ...]] = runpy.run_path(str(ROOT / "tasks.py"))["GRO
 @pytest.mark.parametrize("name", sorted({name for group in GROUPS.values() for name in group}))
 def test_the_readme_names_every_task(name: str) -> None:
     assert re.search(rf"^\|[^|]*`{name}\b", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", verify.IDS)
+def test_the_readme_names_every_check(name: str) -> None:
+    assert f"`{name}`" in README
 
 
 def test_the_readme_names_every_setting_and_no_other() -> None:
