@@ -12,7 +12,7 @@ from lab.git import git
 from lab.settings import ProjectSettings
 
 _HOST = re.compile(
-    r"(?:https?://|@)([A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9])(?=[:/\s\"']|$)|\b((?:\d{1,3}\.){3}\d{1,3})\b"
+    r"https?://(?:[^@/\s]*@)?([A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9])(?=[:/\s\"']|$)|\b((?:\d{1,3}\.){3}\d{1,3})\b"
 )
 _LABEL = re.compile(r"\b((?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*):\d{2,5}/", re.IGNORECASE)
 """A registry with a port in an image name."""
