@@ -310,6 +310,7 @@ def test_dependencies_are_not_asked_for_every_probe() -> None:
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\n\xff\xfe=%zz",
         b"DELETE / HTTP/1.1\r\n\r\n",
         b"GET http://[ HTTP/1.1\r\n\r\n",

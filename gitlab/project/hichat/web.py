@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         if not length.isdecimal():
             self.send_error(411)
             return None
-        if int(length) > LONGEST_FORM:
+        if len(length) > 9 or int(length) > LONGEST_FORM:
             self.send_error(413)
             return None
         fields = parse_qs(self.rfile.read(int(length)).decode(errors="replace"))
@@ -97,15 +97,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _page(self, note: str = "") -> None:
         messages: list[str] = []
+        status = 503 if note else 200
         try:
             messages = self.server.messages.latest()
         except Unavailable as reason:
+            status = 503
             note = note or f"Messages cannot be read now: {reason}"
         if self.server.settings.redis.simulated:
-            note = note or "Redis is simulated here: messages live in this process and end with it."
-            status = 200
-        else:
-            status = 503 if note else 200
+            note = "Redis is simulated here: messages live in this process and end with it."
         self._answer(status, "text/html", page.render(self.server.settings.commit, messages, note))
 
     def _answer(self, status: int, content_type: str, text: str) -> None:
