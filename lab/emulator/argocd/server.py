@@ -15,6 +15,7 @@ from lab.emulator.argocd.cluster import NAMESPACE, Cluster
 from lab.emulator.argocd.controller import Controller
 from lab.emulator.argocd.git import Git
 from lab.emulator.argocd.logs import Log
+from lab.emulator.argocd.pages import Pages
 from lab.emulator.argocd.reconciler import Reconciler
 from lab.emulator.argocd.sources import Sources
 from lab.emulator.argocd.webhook import Webhook
@@ -71,6 +72,7 @@ class ArgoCd:
         app.router.add_route("*", "/api/webhook", self.webhook.handle)
         app.router.add_get("/healthz", _healthy)
         app.router.add_get("/api/version", _version)
+        Pages(self.cluster).add_to(app)
         app.router.add_route("*", "/{path:.*}", _missing)
         return app
 
