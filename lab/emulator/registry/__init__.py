@@ -1,1 +1,1 @@
-"""The container registry: the OCI distribution API behind GitLab's token handshake."""
+"""The container registry: OCI distribution API, GitLab's tokens for it, and GitLab's REST API about it."""
