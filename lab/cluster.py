@@ -29,6 +29,8 @@ APPLICATION: Kind = ("argoproj.io/v1alpha1", "Application")
 MANAGER = "lab"
 """Field manager of everything the lab applies; not that of Argo CD's manifest, which would take our keys away."""
 _SHOWN = 600
+_PLAIN: dict[str, Any] = {"serializer": lambda _client, document: document}
+"""Answers as the documents they are, without the client's wrapper around each level."""
 
 
 class Cluster:
@@ -51,7 +53,7 @@ class Cluster:
         try:
             found: Document = self._call(
                 f"get {kind[1]} {name}",
-                lambda: self._client().get(self._resource(kind), name=name, namespace=namespace).to_dict(),
+                lambda: self._client().get(self._resource(kind), name=name, namespace=namespace, **_PLAIN),
             )
         except RemoteError as error:
             if error.status == 404:
@@ -63,15 +65,12 @@ class Cluster:
         """Objects of a kind, selected by label and field."""
         answer: Document = self._call(
             f"list {kind[1]}",
-            lambda: (
-                self._client()
-                .get(
-                    self._resource(kind),
-                    namespace=namespace,
-                    label_selector=labels or None,
-                    field_selector=fields or None,
-                )
-                .to_dict()
+            lambda: self._client().get(
+                self._resource(kind),
+                namespace=namespace,
+                label_selector=labels or None,
+                field_selector=fields or None,
+                **_PLAIN,
             ),
         )
         return list(answer.get("items") or [])
@@ -82,17 +81,14 @@ class Cluster:
         kind = (manifest["apiVersion"], manifest["kind"])
         return self._call(
             f"apply {kind[1]} {metadata['name']}",
-            lambda: (
-                self._client()
-                .server_side_apply(
-                    self._resource(kind),
-                    body=dict(manifest),
-                    name=metadata["name"],
-                    namespace=metadata.get("namespace"),
-                    field_manager=MANAGER,
-                    force_conflicts=True,
-                )
-                .to_dict()
+            lambda: self._client().server_side_apply(
+                self._resource(kind),
+                body=dict(manifest),
+                name=metadata["name"],
+                namespace=metadata.get("namespace"),
+                field_manager=MANAGER,
+                force_conflicts=True,
+                **_PLAIN,
             ),
         )
 
@@ -100,17 +96,14 @@ class Cluster:
         """JSON merge patch."""
         return self._call(
             f"patch {kind[1]} {name}",
-            lambda: (
-                self._client()
-                .patch(
-                    self._resource(kind),
-                    body=dict(change),
-                    name=name,
-                    namespace=namespace,
-                    content_type="application/merge-patch+json",
-                    field_manager=MANAGER,
-                )
-                .to_dict()
+            lambda: self._client().patch(
+                self._resource(kind),
+                body=dict(change),
+                name=name,
+                namespace=namespace,
+                content_type="application/merge-patch+json",
+                field_manager=MANAGER,
+                **_PLAIN,
             ),
         )
 
@@ -120,7 +113,7 @@ class Cluster:
             self._call(
                 f"delete {kind[1]} {name}",
                 lambda: self._client().delete(
-                    self._resource(kind), name=name, namespace=namespace, propagation_policy=propagation
+                    self._resource(kind), name=name, namespace=namespace, propagation_policy=propagation, **_PLAIN
                 ),
             )
         except RemoteError as error:
