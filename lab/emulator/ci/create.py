@@ -16,7 +16,7 @@ from lab.emulator.ci.config import CiConfig, JobConfig, build
 from lab.emulator.ci.document import ConfigError
 from lab.emulator.ci.engine import Engine
 from lab.emulator.ci.expression import ExpressionError
-from lab.emulator.ci.model import Job, Pipeline
+from lab.emulator.ci.model import Job, Pipeline, new_token
 from lab.emulator.ci.payload import persistent_ref
 from lab.emulator.ci.scope import Scope, given
 from lab.emulator.ci.status import base_name
@@ -231,7 +231,8 @@ class Creator:
 
 def _seed_job(pipeline: Pipeline, found: JobConfig, extra: dict[str, Any]) -> Job:
     return Job(
-        id=0, pipeline_id=pipeline.id, project_id=pipeline.project_id, name=found.name, stage=found.stage, stage_index=0,
+        id=0, pipeline_id=pipeline.id, project_id=pipeline.project_id, name=found.name, stage=found.stage,
+        stage_index=0,
         options=found.options, variables=_rows({**found.variables, **extra, **_own(found, extra)}), when=found.when,
         start_in=found.start_in, allow_failure=found.allow_failure, allow_failure_codes=found.allow_failure_codes,
         needs=[asdict(need) for need in found.needs] if found.needs is not None else None, tag_list=found.tags,
@@ -256,7 +257,7 @@ def _parallel(job: Job, total: int | None) -> list[Job]:
             **{
                 **job.body(),
                 "name": f"{job.name} {index}/{total}",
-                "token": Job.new_token(),
+                "token": new_token(),
                 "parallel_index": index,
                 "parallel_total": total,
             }

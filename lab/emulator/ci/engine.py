@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab.emulator.ci import status
-from lab.emulator.ci.model import FINISHED, ON_RUNNER, Job, Pipeline, Runner
+from lab.emulator.ci.model import FINISHED, ON_RUNNER, Job, Pipeline, Runner, new_token
 from lab.emulator.ci.queue import Queue
 from lab.emulator.ci.resources import ResourceGroups
 from lab.emulator.ci.store import Store
@@ -163,7 +163,7 @@ class Engine:
 
     def _copy(self, job: Job, *, retries: int, user: dict[str, Any] | None = None) -> Job:
         again = replace(
-            job, id=self._store.next_id("ci_job"), token=Job.new_token(), status="created", created_at=time.time(),
+            job, id=self._store.next_id("ci_job"), token=new_token(), status="created", created_at=time.time(),
             queued_at=None, scheduled_at=None, started_at=None, finished_at=None, erased_at=None, failure_reason=None,
             exit_code=None, runner_id=None, system_id=None, retries=retries, artifacts=[], dotenv={}, contacted_at=0.0,
             auto_canceled_by=None, user=user or job.user,

@@ -14,6 +14,11 @@ ALIVE = ("created", "waiting_for_resource", "preparing", "pending", "running", "
 ON_RUNNER = ("running", "canceling")
 
 
+def new_token() -> str:
+    """A value for CI_JOB_TOKEN."""
+    return f"glcbt-64_{secrets.token_urlsafe(15)}"
+
+
 @dataclass
 class Document:
     """Something that is kept as JSON."""
@@ -87,7 +92,7 @@ class Job(Document):
     interruptible: bool = False
     parallel_index: int | None = None
     parallel_total: int | None = None
-    token: str = field(default_factory=Job.new_token, repr=False)
+    token: str = field(default_factory=new_token, repr=False)
     user: dict[str, Any] = field(default_factory=dict)
     created_at: float = field(default_factory=time.time)
     queued_at: float | None = None
@@ -109,11 +114,6 @@ class Job(Document):
     manual_variables: list[dict[str, Any]] = field(default_factory=list, repr=False)
     auto_canceled_by: int | None = None
     contacted_at: float = 0.0
-
-    @staticmethod
-    def new_token() -> str:
-        """A value for CI_JOB_TOKEN."""
-        return f"glcbt-64_{secrets.token_urlsafe(15)}"
 
     @property
     def finished(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from lab.emulator.ci.model import Job, Pipeline, Runner
+from lab.emulator.ci.model import Job, Pipeline
 from lab.emulator.ci.scope import dependencies
 from lab.emulator.ci.store import Store
 from lab.emulator.ci.variables import Variable, expanded, values
@@ -21,10 +21,9 @@ _TOKEN_PREFIXES = ["glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "gli
 _DEFAULT_DEPTH = 20
 
 
-def payload(
-    config: Config, store: Store, project: Project, pipeline: Pipeline, job: Job, runner: Runner, scope: list[Variable]
-) -> dict[str, Any]:
-    """The job for ``runner``; ``scope`` are its variables (`scope.Scope.of_job`)."""
+def payload(config: Config, store: Store, project: Project, job: Job, scope: list[Variable]) -> dict[str, Any]:
+    """The job for its runner; ``scope`` are its variables (`scope.Scope.of_job`)."""
+    pipeline = store.pipelines[job.pipeline_id]
     variables = expanded(scope)
     options = job.options
     return {
@@ -40,7 +39,7 @@ def payload(
         "image": options.get("image"),
         "services": options.get("services") or [],
         "artifacts": _artifacts(options.get("artifacts") or {}),
-        "cache": [_cache(entry, job, pipeline) for entry in options.get("cache") or []],
+        "cache": [_cache(entry, pipeline) for entry in options.get("cache") or []],
         "credentials": [
             {"type": "registry", "url": config.registry, "username": "gitlab-ci-token", "password": job.token}
         ],
@@ -170,7 +169,7 @@ def _artifacts(artifacts: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _cache(cache: dict[str, Any], job: Job, pipeline: Pipeline) -> dict[str, Any]:
+def _cache(cache: dict[str, Any], pipeline: Pipeline) -> dict[str, Any]:
     """Protected and other refs have caches of their own: the key's suffix tells them apart."""
     suffix = "protected" if pipeline.protected else "non_protected"
     key = cache.get("key") or "default"

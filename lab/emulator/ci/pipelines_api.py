@@ -131,9 +131,7 @@ class PipelinesApi:
         """``GET pipelines/:id/variables``: those the pipeline was given."""
         _, project = self._access.project(request, DEVELOPER)
         rows = self._one(request, project).variables
-        shown = [{"key": v["key"], "value": v["value"], "variable_type": v.get("variable_type", "env_var"), "raw": False}
-                 for v in rows]  # fmt: skip
-        return web.json_response(shown)
+        return web.json_response([{"variable_type": "env_var", "raw": False, **row} for row in rows])
 
     async def jobs(self, request: web.Request) -> web.Response:
         """``GET pipelines/:id/jobs``."""

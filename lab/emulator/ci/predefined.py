@@ -29,7 +29,8 @@ def server(config: Config) -> list[Variable]:
     port = url.port or (443 if url.scheme == "https" else 80)
     return _public(
         CI="true", GITLAB_CI="true", CI_SERVER="yes", CI_SERVER_URL=config.gitlab_url, CI_SERVER_HOST=url.hostname,
-        CI_SERVER_FQDN=url.netloc, CI_SERVER_PORT=port, CI_SERVER_PROTOCOL=url.scheme, CI_SERVER_SHELL_SSH_HOST=url.hostname,
+        CI_SERVER_FQDN=url.netloc, CI_SERVER_PORT=port, CI_SERVER_PROTOCOL=url.scheme,
+        CI_SERVER_SHELL_SSH_HOST=url.hostname,
         CI_SERVER_SHELL_SSH_PORT="22", CI_SERVER_NAME="GitLab", CI_SERVER_VERSION=VERSION,
         CI_SERVER_VERSION_MAJOR=major, CI_SERVER_VERSION_MINOR=minor, CI_SERVER_VERSION_PATCH=patch,
         CI_SERVER_REVISION=REVISION, GITLAB_FEATURES=FEATURES, CI_API_V4_URL=f"{api}/v4",

@@ -82,7 +82,7 @@ class Protocol:
         pipeline = ci.store.pipelines[job.pipeline_id]
         await ci.hold_commit(project, pipeline)
         scope = ci.scope.of_job(project, pipeline, job, runner=runner)
-        return web.json_response(payload(ci.gitlab.config, ci.store, project, pipeline, job, runner, scope), status=201)
+        return web.json_response(payload(ci.gitlab.config, ci.store, project, job, scope), status=201)
 
     async def update_job(self, request: web.Request) -> web.StreamResponse:
         """``PUT jobs/:id``: the runner says how the job goes, or that it has ended."""
