@@ -1,0 +1,301 @@
+"""Pulls images for the kubelet and unpacks them, each content once.
+
+The cache keeps blobs and names like the ``docker`` command's store, and one unpacked root file system per image.
+Error texts are what containerd reports to a kubelet [containerd core/remotes/docker, internal/cri].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from lab.emulator.docker import challenge, layer, oci
+from lab.emulator.docker import store as stores
+from lab.emulator.docker.oci import Descriptor
+from lab.emulator.docker.references import InvalidReferenceError, Reference, parse
+from lab.emulator.docker.store import Store
+from lab.emulator.docker.tree import DIRECTORY, LINK, Node, Tree, apply_layer
+
+Credentials = Callable[[str], tuple[str, str] | None]
+_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
+_CHUNK = 1 << 20
+
+
+class PullError(Exception):
+    """An image that cannot be had; ``reason`` is the container's waiting reason, ``message`` its text."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Image:
+    """An unpacked image."""
+
+    reference: str
+    """Normalised, ``127.0.0.1:5050/root/hichat:latest``."""
+    digest: str
+    """Of the manifest (or index) that the reference stood for."""
+    config: dict[str, Any]
+    """The configuration's ``config``: Env, Entrypoint, Cmd, WorkingDir, User, ExposedPorts, Labels ..."""
+    rootfs: Path
+    """The unpacked files; shared by all containers, so nobody may write to them."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The image's labels."""
+        return dict(self.config.get("Labels") or {})
+
+    @property
+    def base(self) -> str | None:
+        """The base that the emulator's builder replaced by an empty layer, or None."""
+        return self.labels.get(oci.BASE_LABEL)
+
+    @property
+    def identity(self) -> str:
+        """Repository and digest, as ``containerStatuses[].imageID`` has it."""
+        return f"{parse(self.reference).name}@{self.digest}"
+
+
+def name_of(reference: str) -> Reference:
+    """Parse an image name of a pod; raises `PullError` InvalidImageName in the kubelet's words."""
+    try:
+        return parse(reference)
+    except InvalidReferenceError as error:
+        message = f'Failed to apply default image tag "{reference}": couldn\'t parse image name "{reference}": {error}'
+        raise PullError("InvalidImageName", message) from error
+
+
+def present(reference: str, cache: Path) -> Image | None:
+    """The image when it was pulled before under this name (``imagePullPolicy: IfNotPresent``), else None."""
+    name = name_of(reference)
+    store = Store(cache)
+    found = store.by_reference(name)
+    if found is None:
+        return None
+    rootfs = _rootfs(cache, found.digest)
+    return Image(str(name), found.digest, dict(found.config.get("config") or {}), rootfs) if rootfs.exists() else None
+
+
+async def pull(
+    session: aiohttp.ClientSession, reference: str, credentials: Credentials, cache: Path, *, scheme: str = "http"
+) -> Image:
+    """Resolve ``reference`` at its registry and bring what the cache lacks.
+
+    ``credentials`` gives user name and password for a registry's ``host:port``, or None.
+
+    Raises:
+        PullError: the name is invalid, or the registry refuses, lacks it or cannot be reached.
+    """
+    name = name_of(reference)
+    store = await asyncio.to_thread(Store, cache)
+    remote = _Remote(session, name, credentials(name.domain), scheme)
+    try:
+        digest, content, manifest = await remote.manifest(name.selector)
+        if "manifests" in manifest:
+            _, content, manifest = await remote.manifest(_for_this_machine(digest, manifest))
+        layers = [Descriptor.read(entry) for entry in manifest["layers"]]
+        await asyncio.gather(*(remote.fetch(store, d) for d in (Descriptor.read(manifest["config"]), *layers)))
+        image = await asyncio.to_thread(store.put_image, content)
+    except _Failed as error:
+        message = f'rpc error: code = {error.code} desc = failed to pull and unpack image "{name}": {error}'
+        raise PullError("ErrImagePull", message) from error
+    except (KeyError, TypeError, ValueError) as error:
+        message = f'rpc error: code = Unknown desc = failed to pull and unpack image "{name}": bad manifest: {error!r}'
+        raise PullError("ErrImagePull", message) from error
+    rootfs = await asyncio.to_thread(_unpack, store, cache, image)
+    if name.tag:
+        store.tag(name, image.digest)
+    return Image(str(name), digest, dict(image.config.get("config") or {}), rootfs)
+
+
+def _for_this_machine(digest: str, index: dict[str, Any]) -> str:
+    chosen = oci.choose(index)
+    if chosen is None:
+        raise _Failed("NotFound", f"no match for platform in manifest {digest}: not found")
+    return str(chosen["digest"])
+
+
+class _Failed(Exception):
+    """A pull that ended; ``code`` is the gRPC code that the kubelet shows."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Remote:
+    """One repository of a registry."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, name: Reference, login: tuple[str, str] | None, scheme: str
+    ) -> None:
+        self._session = session
+        self._name = name
+        self._login = login
+        self._token: str | None = None
+        self._base = f"{scheme}://{name.host}/v2/{name.path}"
+
+    async def manifest(self, selector: str) -> tuple[str, bytes, dict[str, Any]]:
+        """Digest, bytes and document of a manifest."""
+        url = f"{self._base}/manifests/{selector}"
+        async with await self._get(url, {"Accept": oci.ACCEPT}, resolving=True) as response:
+            content = await response.read()
+        digest = oci.digest_of(content)
+        if selector.startswith("sha256:") and selector != digest:
+            raise _Failed("Unknown", f"failed to resolve reference: unexpected digest {digest}, wanted {selector}")
+        return digest, content, dict(json.loads(content))
+
+    async def fetch(self, store: Store, blob: Descriptor) -> None:
+        """Bring a blob into the store unless it is there."""
+        if store.has(blob.digest):
+            return
+        async with await self._get(f"{self._base}/blobs/{blob.digest}", {}, resolving=False) as response:
+            with store.incoming() as incoming:
+                async for chunk in response.content.iter_chunked(_CHUNK):
+                    await asyncio.to_thread(incoming.write, chunk)
+                if incoming.digest != blob.digest:
+                    raise _Failed(
+                        "Unknown",
+                        f"failed commit on ref: unexpected commit digest {incoming.digest}, expected {blob.digest}",
+                    )
+
+    async def _get(self, url: str, headers: Mapping[str, str], *, resolving: bool) -> aiohttp.ClientResponse:
+        response = await self._request(url, headers)
+        if response.status == 401 and (wanted := challenge.bearer(response.headers.get("WWW-Authenticate"))):
+            response.release()
+            self._token = await self._fetch_token(wanted)
+            response = await self._request(url, headers)
+        if response.status == 200:
+            return response
+        response.release()
+        raise self._problem(response, resolving=resolving)
+
+    async def _request(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        sent = dict(headers)
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        try:
+            return await self._session.get(url, headers=sent, timeout=_TIMEOUT)
+        except aiohttp.ClientConnectorError as error:
+            reason = "connection refused" if isinstance(error.os_error, ConnectionRefusedError) else str(error.os_error)
+            text = f'failed to do request: Head "{url}": dial tcp {self._name.host}: connect: {reason}'
+            raise _Failed("Unknown", self._resolving(text)) from error
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            text = f'failed to do request: Head "{url}": {error or type(error).__name__}'
+            raise _Failed("Unknown", self._resolving(text)) from error
+
+    async def _fetch_token(self, wanted: dict[str, str]) -> str:
+        scope = f"repository:{self._name.path}:pull"
+        address = challenge.token_address(wanted, [scope])
+        kind = "oauth" if self._login else "anonymous"
+        login = aiohttp.BasicAuth(*self._login, encoding="utf-8") if self._login else None
+        try:
+            async with self._session.get(address, auth=login, timeout=_TIMEOUT) as response:
+                body = await response.read()
+                if response.status != 200:
+                    status = f"{response.status} {response.reason}"
+                    text = f"unexpected status from GET request to {address}: {status}"
+                    raise _Failed(
+                        "Unknown", self._resolving(f"failed to authorize: failed to fetch {kind} token: {text}")
+                    )
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            text = f'failed to authorize: failed to fetch {kind} token: Get "{address}": {error}'
+            raise _Failed("Unknown", self._resolving(text)) from error
+        token = challenge.token_of(body)
+        if token is None:
+            text = f"failed to authorize: failed to fetch {kind} token: no token in the answer of {address}"
+            raise _Failed("Unknown", self._resolving(text))
+        return token
+
+    def _problem(self, response: aiohttp.ClientResponse, *, resolving: bool) -> _Failed:
+        if response.status == 404:
+            text = f"{self._name}: not found"
+            return _Failed("NotFound", self._resolving(text) if resolving else f"failed to copy: {text}")
+        if response.status == 401:
+            problem = (challenge.bearer(response.headers.get("WWW-Authenticate")) or {}).get("error", "invalid token")
+            text = (
+                "pull access denied, repository does not exist or may require authorization: "
+                f"server message: {problem}: authorization failed"
+            )
+            return _Failed("Unknown", self._resolving(text))
+        status = f"{response.status} {response.reason}"
+        text = f"unexpected status from HEAD request to {response.url}: {status}"
+        return _Failed("Unknown", self._resolving(text) if resolving else f"failed to copy: {text}")
+
+    def _resolving(self, text: str) -> str:
+        return f'failed to resolve reference "{self._name}": {text}'
+
+
+def _rootfs(cache: Path, digest: str) -> Path:
+    return cache / "rootfs" / digest.partition(":")[2]
+
+
+def _unpack(store: Store, cache: Path, image: stores.Image) -> Path:
+    """The image's files, unpacked once; a folder under its final name is complete."""
+    target = _rootfs(cache, image.digest)
+    if target.exists():
+        return target
+    target.parent.mkdir(exist_ok=True)
+    temporary = target.with_name(f".{target.name[:12]}-{os.getpid()}-{os.urandom(4).hex()}")
+    tree = Tree()
+    archives = []
+    try:
+        for blob in image.layers:
+            if blob.media_type not in oci.READABLE_LAYERS:
+                raise PullError("ErrImagePull", f"not emulated: layers of type {blob.media_type}")
+            archives.append(layer.read(store, blob))
+            apply_layer(tree, archives[-1])
+        write(tree, temporary)
+        with suppress(OSError):  # another pull of the same image was faster
+            temporary.rename(target)
+    except (tarfile.TarError, ValueError, EOFError, OSError) as error:
+        raise PullError("ErrImagePull", f"failed to extract layer: {error}") from error
+    finally:
+        for archive in archives:
+            archive.close()
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def write(tree: Tree, folder: Path) -> None:
+    """Write a tree below ``folder``, which must not exist.
+
+    Every path is resolved inside the tree first, so no symbolic link can lead a file out of the folder. Owners are not
+    kept (nobody but root could), and the owner may always read and write, so that the folder can be removed.
+    """
+    folder.mkdir()
+    for path, node in tree.walk(""):
+        parent, _, name = path.rpartition("/")
+        inside = tree.resolve(parent)
+        place = folder.joinpath(inside, name) if inside else folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if node.kind == DIRECTORY:
+            place.mkdir(exist_ok=True)
+            place.chmod((node.mode & 0o777) | 0o700)
+        elif node.kind == LINK:
+            place.unlink(missing_ok=True)
+            place.symlink_to(node.target)
+        else:
+            _write_file(place, node)
+
+
+def _write_file(place: Path, node: Node) -> None:
+    if node.content is None or place.is_dir():
+        return
+    place.unlink(missing_ok=True)
+    with node.content.open() as source, place.open("wb") as target:
+        shutil.copyfileobj(source, target, _CHUNK)
+    place.chmod((node.mode & 0o777) | 0o600)
