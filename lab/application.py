@@ -83,13 +83,13 @@ class Application:
         return fetch(self._endpoints.app + (path or self._project.health), headers=headers, timeout=timeout)
 
     def host(self) -> str:
-        """The host of the first ingress rule of the namespace, or "" when every host is served."""
+        """The host of the first ingress rule of the namespace, or "" when every host is served (or nobody knows)."""
         if self._host is None:
-            rules = [
-                rule
-                for ingress in self._cluster.select(INGRESS, self._project.namespace)
-                for rule in (ingress.get("spec") or {}).get("rules") or []
-            ]
+            try:
+                found = self._cluster.select(INGRESS, self._project.namespace)
+            except RemoteError:
+                return ""
+            rules = [rule for ingress in found for rule in (ingress.get("spec") or {}).get("rules") or []]
             hosts = [str(rule.get("host") or "") for rule in rules]
             if not hosts:
                 return ""  # none yet: ask again next time

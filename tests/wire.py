@@ -34,6 +34,8 @@ class Wire:
     url: str = ""
     seen: list[Request] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    """More response headers by path."""
     routes: dict[tuple[str, str], Answer | Callable[[Request], Answer]] = field(default_factory=dict)
 
     def on(self, method: str, path: str, answer: Answer | Callable[[Request], Answer]) -> None:
@@ -57,6 +59,7 @@ def wire(strict: bool = True) -> Iterator[Wire]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # one packet per answer: two would wait 40 ms for the client's delayed ACK
 
         def _serve(self) -> None:
             parts = urlsplit(self.path)
@@ -68,8 +71,11 @@ def wire(strict: bool = True) -> Iterator[Wire]:
             self.send_header("Content-Type", "text/plain" if isinstance(document, str) else "application/json")
             data = b"" if status == 204 else text.encode()
             self.send_header("Content-Length", str(len(data)))
+            for name, value in fake.headers.get(parts.path, {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
+            self.wfile.flush()
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 
