@@ -11,7 +11,7 @@ from lab.emulator.gitlab import secret_values
 from lab.emulator.gitlab.deploy_tokens import DeployTokens
 from lab.emulator.gitlab.members import Members
 from lab.emulator.gitlab.model import ADMIN, MAINTAINER, NO_ACCESS, OWNER, REPORTER, ApiError, Caller, Project
-from lab.emulator.gitlab.namespaces import Namespaces
+from lab.emulator.gitlab.namespaces import Namespace, Namespaces
 from lab.emulator.gitlab.projects import Projects
 from lab.emulator.gitlab.tokens import Token, Tokens
 from lab.emulator.gitlab.users import Users
@@ -98,15 +98,23 @@ class Access:
             return NO_ACCESS
         if caller.kind == "deploy":
             return REPORTER
+        if caller.user_id is None:
+            return NO_ACCESS
+        space = self._namespaces.get(project.data["namespace_id"])
+        inherited = self.namespace_level(replace(caller, kind="user"), space) if space else NO_ACCESS
+        return max(inherited, self._members.level("project", project.id, caller.user_id))
+
+    def namespace_level(self, caller: Caller, space: Namespace) -> int:
+        """What ``caller`` is in a namespace: owner of their own, or by membership in a group or its parents."""
         user = self._users.get(caller.user_id)
-        if user is None:
+        if user is None or caller.kind not in {"user", "bot"}:
             return NO_ACCESS
         if user.admin:
             return ADMIN
-        levels = [self._members.level("project", project.id, user.id)]
-        for space in self._namespaces.chain(project.data["namespace_id"]):
-            levels.append(OWNER if space.kind == "user" and space.owner_id == user.id else NO_ACCESS)
-            levels.append(self._members.level("group", space.id, user.id))
+        levels = [NO_ACCESS]
+        for outer in self._namespaces.chain(space.id):
+            levels.append(OWNER if outer.kind == "user" and outer.owner_id == user.id else NO_ACCESS)
+            levels.append(self._members.level("group", outer.id, user.id))
         return max(levels)
 
     def sees(self, caller: Caller | None, project: Project) -> bool:

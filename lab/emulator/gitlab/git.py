@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import IO, Any
@@ -86,7 +88,11 @@ async def run(folder: Path, *arguments: str, stdin: bytes = b"", variables: dict
 
 
 async def reap(process: Process) -> None:
-    """Make sure that the process has ended; kills it when it runs."""
+    """Make sure that the process has ended; kills it when it runs.
+
+    Not by ``Process.kill``, which polls first and so takes the exit status away from asyncio's own watcher.
+    """
     if process.returncode is None:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
         await process.wait()

@@ -68,6 +68,11 @@ class Members:
         for member in self.of(source, source_id):
             self.remove(source, source_id, member.user_id)
 
+    def forget_user(self, user_id: int) -> None:
+        """End every membership of a user who goes away."""
+        for member in [m for m in self._members.values() if m.user_id == user_id]:
+            self.remove(member.source, member.source_id, user_id)
+
 
 def _key(source: str, source_id: int, user_id: int) -> str:
     return f"{source}:{source_id}:{user_id}"

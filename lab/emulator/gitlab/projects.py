@@ -50,8 +50,8 @@ class Projects:
         """Every project, oldest first."""
         return [self._projects[key] for key in sorted(self._projects)]
 
-    def create(self, namespace: Namespace, path: str, attributes: dict[str, Any], creator_id: int) -> Project:
-        """Add a project; the caller has checked ``attributes`` (API form) and that the path is free."""
+    def reserve(self, namespace: Namespace, path: str, attributes: dict[str, Any], creator_id: int) -> Project:
+        """A new project with its id, not yet saved; the caller has checked ``attributes`` (API form)."""
         project_id = self._database.next_id(_KIND)
         now = iso()
         data = {
@@ -70,7 +70,7 @@ class Projects:
             **attributes,
         }
         project = Project(project_id, "", data)
-        self.save(project)
+        self._derive(project)
         return project
 
     def save(self, project: Project) -> None:
