@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from typing import Any
 
+from lab.emulator.ci.artifacts_api import ArtifactsApi
 from lab.emulator.ci.create import SKIP, Creator, RefusedError, Request
 from lab.emulator.ci.engine import Engine
 from lab.emulator.ci.groups_api import GroupsApi
@@ -58,7 +59,7 @@ class Ci:
         gitlab.on_project_removed.append(self.store.forget_project)
         self.engine.on_status.append(self._release_commit)
         Protocol(self)
-        for routes in (PipelinesApi, JobsApi, VariablesApi, RunnersApi, GroupsApi, LintApi):
+        for routes in (PipelinesApi, JobsApi, ArtifactsApi, VariablesApi, RunnersApi, GroupsApi, LintApi):
             routes(self)
 
     async def start(self) -> None:
@@ -210,8 +211,8 @@ class Ci:
     def _deploy_token(self, project_id: int) -> tuple[str, str] | None:
         """User and value of the token with the special name (contracts B.12)."""
         for token in self.gitlab.deploy_tokens.of(project_id):
-            if token.name == "gitlab-deploy-token" and token.active and token.value:
-                return token.username, token.value
+            if token.name == "gitlab-deploy-token" and token.active and (value := getattr(token, "value", "")):
+                return token.username, str(value)
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import gzip
 import subprocess
 import zipfile
@@ -31,22 +30,15 @@ def files(project: Path, wanted: dict[str, Any]) -> list[Path]:
 
 
 def _match(project: Path, pattern: str) -> set[Path]:
+    """Files that a pattern names, those in folders that it names included; hidden ones too."""
     relative = pattern.removeprefix(str(project)).lstrip("/").removeprefix("./") or "."
     found: set[Path] = set()
-    for name in (
-        glob.glob(relative, root_dir=project, recursive=True, include_hidden=True)
-        if _HIDDEN
-        else glob.glob(relative, root_dir=project, recursive=True)
-    ):
-        path = project / name
+    for path in project.glob(relative) if relative != "." else [project]:
         if path.is_dir() and not path.is_symlink():
             found |= {inner for inner in path.rglob("*") if inner.is_file() or inner.is_symlink()}
         else:
             found.add(path)
-    return found
-
-
-_HIDDEN = "include_hidden" in (glob.glob.__kwdefaults__ or {})
+    return {path for path in found if ".git" not in path.relative_to(project).parts[:1]}
 
 
 def pack_zip(project: Path, members: list[Path], target: Path) -> None:

@@ -34,10 +34,9 @@ class Sources:
         self._variables = variables
         parts = urlsplit(git["repo_url"])
         host = parts.netloc.rpartition("@")[2]
-        base = urlsplit(clone_url) if clone_url else parts._replace(netloc=host)
+        base = urlsplit(clone_url) if clone_url else parts._replace(netloc=host, path="")
         self.base = f"{base.scheme}://{base.netloc}"
-        self.url = urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path if clone_url else parts.path,
-                               "", ""))  # fmt: skip
+        self.url = urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + parts.path, "", ""))
         self._login = parts.netloc.rpartition("@")[0]
 
     def credentials(self) -> str:

@@ -131,12 +131,7 @@ class Runner:
     def _begin(self, entry: Entry, client: Client, payload: dict[str, Any]) -> None:
         """Record the job, then run it: a record without a process tells of a runner that was killed."""
         job_id, token = int(payload["id"]), str(payload["token"])
-        record = self._folder / "jobs" / f"{job_id}.json"
-        record.parent.mkdir(exist_ok=True, mode=0o700)
-        partial = record.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        partial.write_text(json.dumps({"url": entry.url, "runner": entry.token, "id": job_id, "token": token}))
-        partial.replace(record)
+        record = self._record(job_id, {"url": entry.url, "runner": entry.token, "id": job_id, "token": token})
         folders = self._folders(payload)
         secret_values = [token, entry.token, *Variables(payload["variables"], folders.temporary).secrets()]
         prefixes = (payload.get("features") or {}).get("token_mask_prefixes") or []
@@ -150,10 +145,19 @@ class Runner:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    def _record(self, job_id: int, body: dict[str, Any]) -> Path:
+        record = self._folder / "jobs" / f"{job_id}.json"
+        record.parent.mkdir(exist_ok=True, mode=0o700)
+        partial = record.with_suffix(".partial")
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(body))
+        partial.replace(record)
+        return record
+
     async def _run(self, build: Build, record: Path, folders: Folders) -> None:
         try:
             await build.run()
-            record.unlink(missing_ok=True)
+            _forget(record)
         finally:
             self._builds.pop(int(build.payload["id"]), None)
             self._numbers[build.payload["job_info"]["project_full_path"]].discard(folders.number)
@@ -182,12 +186,11 @@ class Runner:
         """Tell GitLab that a job of an earlier process has failed; without this it would look alive for minutes."""
         if self._session is None:
             return
-        try:
-            lost = json.loads(record.read_text())
-            entry = Entry("", lost["url"], lost["runner"])
-        except (ValueError, KeyError, OSError):
-            record.unlink(missing_ok=True)
+        lost = _read_record(record)
+        if lost is None:
+            _forget(record)
             return
+        entry = Entry("", lost["url"], lost["runner"])
         client = Client(self._session, entry, self._system_id)
         deadline = asyncio.get_running_loop().time() + _LOST_PATIENCE
         while asyncio.get_running_loop().time() < deadline:
@@ -198,7 +201,7 @@ class Runner:
                 log.info("job %s was lost with an earlier process; GitLab answers %d", lost["id"], answer.status)
                 break
             await asyncio.sleep(0.2)
-        record.unlink(missing_ok=True)
+        _forget(record)
 
     def _install_commands(self) -> None:
         """Put the emulated ``docker`` in front of every job's PATH."""
@@ -213,6 +216,19 @@ class Runner:
         if not path.exists():
             path.write_text(f"s_{secrets.token_hex(6)}")
         return path.read_text().strip()
+
+
+def _read_record(record: Path) -> dict[str, Any] | None:
+    """The record of a job of an earlier process, or None when it was never finished."""
+    try:
+        lost: dict[str, Any] = json.loads(record.read_text())
+    except (ValueError, OSError):
+        return None
+    return lost if {"url", "runner", "id", "token"} <= set(lost) else None
+
+
+def _forget(record: Path) -> None:
+    record.unlink(missing_ok=True)
 
 
 def _version(path: Path) -> tuple[int, int] | None:
