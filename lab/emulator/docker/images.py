@@ -253,4 +253,4 @@ def _reference(text: str, *, default_tag: str | None = "latest") -> Reference:
     try:
         return parse_reference(text, default_tag=default_tag)
     except InvalidReferenceError as error:
-        raise DockerError(f"invalid reference format: {error}" if "format" not in str(error) else str(error)) from error
+        raise DockerError(str(error)) from error

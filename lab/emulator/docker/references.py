@@ -82,7 +82,7 @@ def parse(text: str, *, default_tag: str | None = "latest") -> Reference:
     if at and not DIGEST.match(digest):
         raise InvalidReferenceError("invalid reference format")
     if digest.startswith("sha256:") and not _SHA256.match(digest):
-        raise InvalidReferenceError("invalid checksum digest length")
+        raise InvalidReferenceError("invalid reference format")
     domain, path = _split_domain(rest)
     tag: str | None = None
     if ":" in path:
@@ -93,7 +93,7 @@ def parse(text: str, *, default_tag: str | None = "latest") -> Reference:
         path = _OFFICIAL + path
     if not PATH.match(path):
         if path != path.lower() and PATH.match(path.lower()):
-            raise InvalidReferenceError("repository name must be lowercase")
+            raise InvalidReferenceError(f"invalid reference format: repository name ({path}) must be lowercase")
         raise InvalidReferenceError("invalid reference format")
     if not _DOMAIN.match(domain):
         raise InvalidReferenceError("invalid reference format")

@@ -172,7 +172,8 @@ class Store:
             try:
                 name = parse(text).familiar
             except InvalidReferenceError as error:
-                raise DockerError(f'Error response from daemon: invalid reference format: "{text}"') from error
+                problem = f'"{text}" is not a valid repository/tag: {error}'
+                raise DockerError(f"Error parsing reference: {problem}") from error
             raise DockerError(f"Error response from daemon: No such image: {name}")
         return image
 

@@ -159,13 +159,6 @@ class Gate:
         self._key = key
         self._realm = realm
 
-    def allowed(self, request: web.Request, kind: str, name: str, action: str) -> bool:
-        """Whether the request's token, already found good, allows one action more."""
-        try:
-            return _covers(self._access(request), kind, name, action)
-        except TokenError:
-            return False
-
     def require(self, request: web.Request, *wanted: tuple[str, str, str]) -> None:
         """Raise DistributionError 401 with a challenge unless the token allows all of (type, name, action)."""
         try:

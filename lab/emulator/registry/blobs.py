@@ -93,25 +93,19 @@ class Blobs:
         """Begin an upload, mount a blob of another repository, or take a whole blob at once (``?digest=``)."""
         name = repository(request)
         wanted = [("repository", name, "pull"), ("repository", name, "push")]
-        self._gate.require(request, *wanted)
-        if mount := request.query.get("mount"):
-            mounted = self._mount(request, name, digest_in(mount))
-            if mounted is not None:
-                return mounted
-        upload = self._storage.begin(name)
-        if digest := request.query.get("digest"):
-            return await self._complete(request, name, upload, digest_in(digest))
-        return self._accepted(request, name, upload, 0)
-
-    def _mount(self, request: web.Request, name: str, digest: Digest) -> web.Response | None:
-        """The blob made available from ``from``; None when it is not there or not readable by the caller."""
         source = request.query.get("from", "")
-        if not PATH.match(source) or not self._gate.allowed(request, "repository", source, "pull"):
-            return None
-        if self._storage.blob(source, digest) is None:
-            return None
-        self._storage.link(name, digest)
-        return self._created(request, name, digest)
+        if PATH.match(source):
+            wanted.append(("repository", source, "pull"))
+        self._gate.require(request, *wanted)
+        if "mount" in request.query and PATH.match(source):
+            digest = digest_in(request.query["mount"])
+            if self._storage.blob(source, digest) is not None:
+                self._storage.link(name, digest)
+                return self._created(request, name, digest)
+        upload = self._storage.begin(name)
+        if "digest" in request.query:
+            return await self._complete(request, name, upload, digest_in(request.query["digest"]))
+        return self._accepted(request, name, upload, 0)
 
     async def status(self, request: web.Request) -> web.Response:
         """How far an upload has come."""
