@@ -16,7 +16,7 @@ import aiohttp
 from lab.emulator.ci.server import Ci
 from lab.emulator.config import Config
 from lab.emulator.database import Database
-from lab.emulator.gitlab.model import ZERO_SHA, Caller, Project, Push
+from lab.emulator.gitlab.model import Caller, Project
 from lab.emulator.gitlab.server import GitLab
 from lab.emulator.runner.server import Runner
 
@@ -69,22 +69,15 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 async def push(
-    world: World,
-    files: dict[str, str],
-    message: str = "change",
-    *,
-    branch: str = "main",
-    caller: Caller | None = None,
-    options: tuple[str, ...] = (),
+    world: World, files: dict[str, str], message: str = "change", *, branch: str = "main", options: tuple[str, ...] = ()
 ) -> str:
-    """Put a commit into the bare repository and announce it as a push; returns its id."""
-    world.commit(files, message, branch)
-    bare = world.gitlab.repositories.path(world.project)
-    before = git(bare, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}") or ZERO_SHA
-    git(world.work, "push", "-q", str(bare), f"+HEAD:refs/heads/{branch}")
-    sha = git(world.work, "rev-parse", "HEAD")
-    world.gitlab.announce(Push(world.project, f"refs/heads/{branch}", before, sha, caller or world.user, options))
-    return sha
+    """Commit files and push them over HTTP; returns the commit's id."""
+    await asyncio.to_thread(world.commit, files, message, branch)
+    address = world.gitlab.config.gitlab_url.replace("://", f"://root:{TOKEN}@")
+    flags = [flag for option in options for flag in ("-o", option)]
+    target = (f"{address}/root/app.git", f"+HEAD:refs/heads/{branch}")
+    await asyncio.to_thread(git, world.work, "push", "-q", *flags, *target)
+    return await asyncio.to_thread(git, world.work, "rev-parse", "HEAD")
 
 
 async def until(what: str, probe: Callable[[], Any] | Callable[[], Awaitable[Any]], timeout: float = 20) -> Any:
@@ -121,12 +114,13 @@ async def world(folder: Path, *, port: int | None = None) -> AsyncIterator[World
     await gitlab.start()
     try:
         async with aiohttp.ClientSession() as session:
+            if gitlab.projects.by_path("root/app") is None:
+                headers = {"PRIVATE-TOKEN": TOKEN}
+                url = f"{config.gitlab_url}/api/v4/projects"
+                async with session.post(url, json={"path": "app"}, headers=headers) as response:
+                    assert response.status == 201, await response.text()
             project = gitlab.projects.by_path("root/app")
-            if project is None:
-                namespace = gitlab.namespaces.by_path("root")
-                attributes = {"visibility": "private", "default_branch": "main", "name": "app"}
-                project = gitlab.projects.create(namespace, "app", attributes, 1)
-                await gitlab.repositories.create(project, "main")
+            assert project
             yield World(gitlab, ci, session, project, folder)
     finally:
         await ci.stop()
