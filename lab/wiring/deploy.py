@@ -143,6 +143,8 @@ def _first(lab: Wiring, context: StepContext, sha: str) -> Document:
     try:
         return dict(forge.create(forge.at("pipeline"), {"ref": branch}))
     except RemoteError as error:
+        if error.status != 400:
+            raise
         raise LabError(
             "LAB-PIPE-06", "GitLab makes no pipeline for this project.", evidence=error.evidence,
             hint="Look at .gitlab-ci.yml: does it exist, and do its rules take this branch?",
