@@ -16,6 +16,7 @@ from lab.emulator.pages.site import Place, Site, missing, project_page
 _SHOWN_FILE = 512 * 1024
 _SHOWN_DIFF = 256 * 1024
 _PER_PAGE = 50
+_EMPTY = element("p", "The repository is empty: nothing has been pushed yet.", class_="quiet")
 
 
 class FilePages:
@@ -32,8 +33,7 @@ class FilePages:
         commit = await self._repositories.commit(project, branch) if branch else None
         clone = code(f"git clone {project.data['http_url_to_repo']}")
         if commit is None:
-            empty = element("p", "The repository is empty: nothing has been pushed yet.", class_="quiet")
-            return project_page(place, "Project", project.path_with_namespace, facts([("Clone", clone)]), empty)
+            return project_page(place, "Project", project.path_with_namespace, facts([("Clone", clone)]), _EMPTY)
         pipelines = [p for p in self._site.ci.pipelines_of(project.id) if p["sha"] == commit["id"]]
         pairs: list[tuple[str, Child]] = [
             ("Clone", clone),
@@ -82,9 +82,12 @@ class FilePages:
     async def commits(self, place: Place) -> web.Response:
         """The history of a revision, newest first."""
         number = int(place.query["page"]) if place.query.get("page", "").isdigit() else 1
-        found = await self._split(place.project, place.rest or place.project.default_branch or "HEAD")
+        start = place.rest or place.project.default_branch
+        if not start:
+            return project_page(place, "Commits", "Commits", _EMPTY)
+        found = await self._split(place.project, start)
         if found is None:
-            return missing(f"There is no revision {place.rest!r}, or the repository is empty.")
+            return missing(f"There is no revision {start!r}.")
         ref, path = found
         skip = (max(number, 1) - 1) * _PER_PAGE
         newest = await self._repositories.resolve(place.project, ref) or ref

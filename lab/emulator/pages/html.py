@@ -78,7 +78,7 @@ def table(head: Sequence[Child], rows: Iterable[Sequence[Child]], *, empty: str)
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
     """A list of names and values; values that are empty are left out."""
     shown = [(name, value) for name, value in pairs if value not in (None, "")]
-    return element("dl", *(element("dt", name) + element("dd", value) for name, value in shown))
+    return element("dl", *([element("dt", name), element("dd", value)] for name, value in shown))
 
 
 def when(timestamp: str | None) -> Markup:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from lab.emulator.gitlab.paging import iso
 from lab.emulator.pages.html import Child, Markup, badge, code, element, facts, link, page, table, took, when
 from lab.emulator.pages.site import Place, Site, project_page
 
@@ -160,6 +161,6 @@ def _delivery(event: dict[str, Any]) -> tuple[Child, ...]:
         str(data.get("ref") or "").removeprefix("refs/heads/"),
         code(str(data.get("after") or "")[:8]),
         badge(answer or "none", tone="good" if good else "bad"),
-        when(str(event.get("created_at") or "")),
+        when(iso(event["time"])),
         took(event.get("execution_duration")),
     )
