@@ -53,8 +53,8 @@ def steps(lab: Wiring) -> list[Step]:
             lambda _context: _probe_live(lab),
             lambda context: _act_live(lab, context),
             ("hook.delivered",),
-            f"kubectl -n argocd get application {project.name}; kubectl -n {project.namespace} rollout status "
-            f"deployment/{project.deployment}; curl $APP{project.health}",
+            f"kubectl -n argocd get application {project.name}\nkubectl -n {project.namespace} rollout status "
+            f"deployment/{project.deployment}\ncurl $APP{project.health}",
         ),
     ]
 

@@ -52,8 +52,8 @@ def steps(lab: Wiring, after: tuple[str, ...]) -> list[Step]:
             lambda _context: _probe_proof(lab),
             lambda context: _act_proof(lab, context),
             ("hook", "application", "token.config-branch"),
-            f'git commit --allow-empty -m "{_SUBJECT}" && git push origin {branch}; '
-            'curl -H "PRIVATE-TOKEN: $TOKEN" $GITLAB/api/v4/projects/ID/hooks/HOOK/events; '
+            f'git commit --allow-empty -m "{_SUBJECT}" && git push origin {branch}\n'
+            'curl -H "PRIVATE-TOKEN: $TOKEN" $GITLAB/api/v4/projects/ID/hooks/HOOK/events\n'
             f"kubectl -n argocd get application {lab.project.name} -o jsonpath='{{.status.sync.revision}}'",
         ),
     ]

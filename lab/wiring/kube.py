@@ -28,7 +28,7 @@ def steps(lab: Wiring, after: tuple[str, ...]) -> list[Step]:
             lab, "pull-secret", f"Pull secret {PULL_SECRET} in {namespace}", lambda: _pull_secret(lab),
             ("namespace", "token.deploy"),
             explain=f"kubectl -n {namespace} create secret docker-registry {PULL_SECRET} --docker-server=$REGISTRY "
-            f"--docker-username=... --docker-password=...; kubectl -n {namespace} patch serviceaccount default "
+            f"--docker-username=... --docker-password=...\nkubectl -n {namespace} patch serviceaccount default "
             f"-p '{{\"imagePullSecrets\": [{{\"name\": \"{PULL_SECRET}\"}}]}}'",
         ),
         _applied(

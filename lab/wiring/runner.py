@@ -28,7 +28,7 @@ def steps(lab: Wiring) -> list[Step]:
             lambda context: _act(lab, context),
             ("project",),
             'curl -H "PRIVATE-TOKEN: $TOKEN" -d runner_type=project_type -d project_id=ID '
-            f"-d tag_list={TAG} -d run_untagged=true $GITLAB/api/v4/user/runners; "
+            f"-d tag_list={TAG} -d run_untagged=true $GITLAB/api/v4/user/runners\n"
             "gitlab-runner register --non-interactive --url $GITLAB --token $RUNNER_TOKEN",
         )
     ]

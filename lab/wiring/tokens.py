@@ -46,7 +46,8 @@ def steps(lab: Wiring) -> list[Step]:
             lambda context: _act_bot(lab, context),
             ("project",),
             f'curl -H "PRIVATE-TOKEN: $TOKEN" -d name={BOT} -d access_level={DEVELOPER} -d scopes[]=write_repository '
-            f"{url}/access_tokens; curl ... -d key={VARIABLE} -d masked=true -d protected=true {url}/variables",
+            f"{url}/access_tokens\n"
+            f'curl -H "PRIVATE-TOKEN: $TOKEN" -d key={VARIABLE} -d masked=true -d protected=true {url}/variables',
         ),
         Step(
             "token.deploy",
