@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.emulator.database import Database
-from lab.emulator.kube import admission, events, patches
+from lab.emulator.kube import admission, apply, events, patches
 from lab.emulator.kube.collection import Collector
-from lab.emulator.kube.decoding import decode
+from lab.emulator.kube.decoding import configuration, decode
 from lab.emulator.kube.errors import (
     STALE,
     Cause,
@@ -62,6 +62,8 @@ class Store:
         self.resources = Resources()
         self.shelf = Shelf(database)
         self.collector = Collector(self.shelf, self.resources)
+        self.root_certificate = ""
+        """PEM of the CA that namespaces publish as ConfigMap ``kube-root-ca.crt``; empty for none."""
         self._events = events.Recorder(self)
         admission.restore(self)
 
@@ -150,7 +152,7 @@ class Store:
         if self.shelf.get(resource.group, resource.plural, namespace_of(new), name_of(new)):
             raise already_exists(resource.group, resource.plural, name_of(new))
         if not applied:
-            record_write(self, resource, new, None, options)
+            record_write(resource, new, None, options)
         if options.dry_run:
             return new
         stored = self.shelf.put(resource, new)
@@ -189,7 +191,7 @@ class Store:
         _keep_metadata(new, old)
         admission.update(self, resource, new, old, subresource)
         if not applied:
-            record_write(self, resource, new, old, options, subresource)
+            record_write(resource, new, old, options, subresource)
         if _without_versions(new) == _without_versions(old):
             return dict(copied(old))
         admission.count_generation(resource, new, old)
@@ -242,12 +244,12 @@ class Store:
         """
         resource = self.resources.of_kind(str(obj.get("apiVersion") or ""), str(obj.get("kind") or ""))
         options = replace(options, manager=manager, force=force)
-        wanted = decode(resource, obj, options)
+        wanted = configuration(resource, obj, options)
         _place(resource, wanted, namespace)
         old = self.shelf.get(resource.group, resource.plural, namespace_of(wanted), name_of(wanted))
         if old is None and subresource:
             raise not_found(resource.group, resource.plural, name_of(wanted))
-        new = patches.applied(self, resource, wanted, old, options, subresource)
+        new = decode(resource, apply.applied(resource, wanted, old, options, subresource), options)
         if old is None:
             return self._create(resource, new, options, applied=True)
         return self._update(resource, new, old, subresource, options, applied=True)
