@@ -14,7 +14,6 @@ from lab.settings import ProjectSettings, Settings
 from lab.waiting import Pending
 
 Document = dict[str, Any]
-_HOPELESS_RESTARTS = 2
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 
@@ -52,26 +51,23 @@ class Application:
             ready = [pod for pod in pods if workload.ready(pod) and (not tag or workload.has_tag(pod, tag))]
             newest = workload.newest(ready)
             return newest or Pending("no Ready pod")
-        self._give_up_on(found, pods, tag)
-        seen = next((text for text in map(workload.trouble, pods) if text), None)
+        current = [pod for pod in pods if workload.images(pod) == workload.images(found)]
+        self._give_up_on(found, current)
+        seen = next((text for text in map(workload.trouble, current) if text), None)
         return Pending(f"{why}; {seen}" if seen else why)
 
-    def _give_up_on(self, deployment: Document, pods: list[Document], tag: str | None) -> None:
+    def _give_up_on(self, deployment: Document, pods: list[Document]) -> None:
+        """Raise when a pod of the present template will not come up by waiting longer."""
         failed = workload.progress_failed(deployment)
         for pod in pods:
             text = workload.trouble(pod)
-            if text and (not tag or workload.has_tag(pod, tag)) and (failed or self._restarts(pod)):
+            if text and (failed or workload.hopeless(pod)):
                 raise CheckFailed(
                     "LAB-APP-01",
                     f"Pod {pod['metadata']['name']} does not come up: {text}",
                     evidence="\n".join(self.report()),
                     hint="Mend the application, commit and push; what ran before keeps serving meanwhile.",
                 )
-
-    @staticmethod
-    def _restarts(pod: Document) -> bool:
-        statuses = (pod.get("status") or {}).get("containerStatuses") or []
-        return any(item.get("restartCount", 0) >= _HOPELESS_RESTARTS for item in statuses)
 
     def ask(self, path: str | None = None, timeout: float = 5.0) -> Answer:
         """GET a path of the application through the ingress (default: its health path).

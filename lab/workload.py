@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 Document = dict[str, Any]
 
-_HOPELESS = ("InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-_FAILING = ("CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull")
+_FAILING = (
+    "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError",
+    "CreateContainerError", "RunContainerError",
+)  # fmt: skip
+_RESTARTS, _PATIENCE = 2, 60.0
+"""A program that has ended this often, or a pod that has failed to start for this many seconds, is given up."""
 
 
 def images(workload: Document) -> list[str]:
@@ -76,15 +81,32 @@ def ready_since(pod: Document) -> str:
 
 def trouble(pod: Document) -> str | None:
     """What keeps a pod's containers from running, or None; a plain start-up is no trouble."""
-    status = pod.get("status") or {}
-    for item in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    for item in _containers(pod):
         waiting = (item.get("state") or {}).get("waiting") or {}
         reason = str(waiting.get("reason") or "")
-        if reason in _HOPELESS or reason in _FAILING:
+        if reason in _FAILING:
             restarts = item.get("restartCount", 0)
             counted = f", restarted {restarts} times" if restarts else ""
             return f"{reason}{counted}: {waiting.get('message') or item.get('image', '')}"
     return None
+
+
+def hopeless(pod: Document) -> bool:
+    """Whether waiting longer for a pod in trouble is of no use; a registry that restarts deserves some patience."""
+    if (trouble(pod) or "").startswith("InvalidImageName"):
+        return True
+    if any(item.get("restartCount", 0) >= _RESTARTS for item in _containers(pod)):
+        return True
+    made = str(pod["metadata"].get("creationTimestamp") or "")
+    if not made:
+        return False
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(made.replace("Z", "+00:00"))
+    return age.total_seconds() > _PATIENCE
+
+
+def _containers(pod: Document) -> list[Document]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
 def newest(pods: Iterable[Document]) -> Document | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -53,6 +54,16 @@ def test_trouble_names_reason_and_restarts_but_not_a_plain_start():
     assert workload.trouble(pod("ContainerCreating")) is None
     assert workload.trouble(pod("ImagePullBackOff")) == "ImagePullBackOff: why"
     assert workload.trouble(pod("CrashLoopBackOff", 3)) == "CrashLoopBackOff, restarted 3 times: why"
+
+
+def test_hopeless_is_what_time_does_not_mend():
+    assert workload.hopeless(pod("InvalidImageName"))
+    assert workload.hopeless(pod("CrashLoopBackOff", 2))
+    assert not workload.hopeless(pod("CrashLoopBackOff", 1))
+    now = datetime.now(timezone.utc)
+    for age, wanted in ((5, False), (100, True)):
+        made = (now - timedelta(seconds=age)).isoformat().replace("+00:00", "Z")
+        assert workload.hopeless(pod("ImagePullBackOff", creationTimestamp=made)) is wanted
 
 
 def test_a_pod_on_its_way_out_is_not_ready():
