@@ -90,7 +90,7 @@ class BranchesApi:
             async with self._gitlab.repositories.writing(project):
                 for ref, sha in (await self._gitlab.repositories.refs(project, "refs/heads")).items():
                     name = ref[len(_HEADS) :]
-                    kept = name == default or self._gitlab.protection.protects(project.id, name)
+                    kept = name == default or self._gitlab.protected_branches.protects(project.id, name)
                     if not kept and await self._gitlab.repositories.is_ancestor(project, sha, _HEADS + default):
                         await self._gitlab.pushes.update(project, caller, Command(sha, ZERO_SHA, ref))
         return web.json_response({"message": "202 Accepted"}, status=202)
@@ -126,7 +126,7 @@ class BranchesApi:
         return {commit.id: commit.shown(web_url) for commit in parse(out)}
 
     def _shown(self, project: Project, caller: Caller, name: str, commit: dict[str, Any]) -> dict[str, Any]:
-        rules = self._gitlab.protection.matching(project.id, name)
+        rules = self._gitlab.protected_branches.matching(project.id, name)
         return {
             "name": name,
             "commit": commit,

@@ -13,6 +13,8 @@ SCOPES = (
     "read_repository", "read_registry", "write_registry", "read_package_registry", "write_package_registry",
     "read_virtual_registry", "write_virtual_registry",
 )  # fmt: skip
+FOR_JOBS = "gitlab-deploy-token"
+"""A token of this name is offered to jobs as ``CI_DEPLOY_USER`` and ``CI_DEPLOY_PASSWORD``."""
 _KIND = "gitlab.deploy_tokens"
 
 
@@ -30,6 +32,8 @@ class DeployToken:
     expires_at: str | None = None
     """Timestamp as the API prints it, or None: never."""
     revoked: bool = False
+    value: str = field(default="", repr=False)
+    """The plain value, kept for `FOR_JOBS` only: jobs are given it."""
 
     @property
     def expired(self) -> bool:
@@ -89,6 +93,7 @@ class DeployTokens:
             digest=secret_values.digest(value),
             created_at=iso(),
             expires_at=expires_at,
+            value=value if name == FOR_JOBS else "",
         )
         self._tokens[token_id] = token
         self._by_digest[token.digest] = token

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from lab.emulator.gitlab.model import ApiError
 
+EXTERNAL_URL = web.AppKey("external_url", str)
+"""Under which the application keeps GitLab's identity; links are made from it."""
 _TOTAL_SHOWN_UP_TO = 10_000
 
 
@@ -44,8 +46,7 @@ def link(request: web.Request, **changes: object) -> str:
     query = dict(request.query)
     query.pop("private_token", None)
     query.update({key: str(value) for key, value in changes.items()})
-    base = request.app["external_url"]
-    return str(base + str(request.rel_url.with_query(query)))
+    return request.app[EXTERNAL_URL] + str(request.rel_url.with_query(query))
 
 
 def _positive(request: web.Request, name: str, default: int) -> int:

@@ -29,7 +29,7 @@ async def push_payload(gitlab: GitLab, push: Push) -> dict[str, Any]:
         "before": push.before,
         "after": push.after,
         "ref": push.ref,
-        "ref_protected": bool(push.branch and gitlab.protection.protects(project.id, push.branch)),
+        "ref_protected": bool(push.branch and gitlab.protected_branches.protects(project.id, push.branch)),
         "checkout_sha": checkout,
         "message": None,
         "user_id": user.id if user else None,

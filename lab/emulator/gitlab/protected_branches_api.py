@@ -33,7 +33,7 @@ class ProtectedBranchesApi:
         """``GET .../protected_branches``."""
         _, project = self._gitlab.access.project(request, MAINTAINER)
         search = request.query.get("search", "")
-        rows = [rule for rule in self._gitlab.protection.of(project.id) if search in rule.name]
+        rows = [rule for rule in self._gitlab.protected_branches.of(project.id) if search in rule.name]
         return page(request, rows, ProtectedBranch.shown)
 
     async def create(self, request: web.Request) -> web.Response:
@@ -42,12 +42,12 @@ class ProtectedBranchesApi:
         given = await Parameters.of(request)
         given.require("name")
         name = given.text("name")
-        if self._gitlab.protection.named(project.id, name):
+        if self._gitlab.protected_branches.named(project.id, name):
             raise ApiError.message(409, f"Protected branch '{name}' already exists")
         if not name:
             raise ApiError.message(422, ["Name can't be blank"])
         _refuse_premium(given)
-        rule = self._gitlab.protection.create(
+        rule = self._gitlab.protected_branches.create(
             project.id,
             name,
             push_access_level=_level(given, "push_access_level", MAINTAINER),
@@ -68,18 +68,18 @@ class ProtectedBranchesApi:
         _refuse_premium(given)
         if "allow_force_push" in given:
             rule.allow_force_push = given.boolean("allow_force_push")
-            self._gitlab.protection.save(rule)
+            self._gitlab.protected_branches.save(rule)
         return web.json_response(rule.shown())
 
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE .../protected_branches/:name``."""
         _, rule = self._rule(request)
-        self._gitlab.protection.remove(rule)
+        self._gitlab.protected_branches.remove(rule)
         return web.Response(status=204)
 
     def _rule(self, request: web.Request) -> tuple[Project, ProtectedBranch]:
         _, project = self._gitlab.access.project(request, MAINTAINER)
-        rule = self._gitlab.protection.named(project.id, request.match_info["name"])
+        rule = self._gitlab.protected_branches.named(project.id, request.match_info["name"])
         if rule is None:
             raise ApiError.message(404, "404 Not found")
         return project, rule

@@ -47,7 +47,7 @@ class Pushes:
 
     def __init__(self, gitlab: GitLab) -> None:
         self._gitlab = gitlab
-        self.policy = PushPolicy(gitlab.access, gitlab.protection)
+        self.policy = PushPolicy(gitlab.access, gitlab.protected_branches)
         self._hooks = gitlab.config.data / "git-hooks"
 
     async def receive(self, project: Project, caller: Caller, body: IO[bytes]) -> bytes:
@@ -168,8 +168,8 @@ class Pushes:
         chosen = next((name for name in ("main", "master") if name in branches), min(branches))
         await self._gitlab.repositories.git(project, "symbolic-ref", "HEAD", f"refs/heads/{chosen}")
         project.data |= {"default_branch": chosen, "empty_repo": False}
-        if not self._gitlab.protection.protects(project.id, chosen):
-            self._gitlab.protection.create(
+        if not self._gitlab.protected_branches.protects(project.id, chosen):
+            self._gitlab.protected_branches.create(
                 project.id, chosen, push_access_level=MAINTAINER, merge_access_level=MAINTAINER
             )
 

@@ -15,24 +15,31 @@ from lab.emulator.gitlab import bootstrap
 from lab.emulator.gitlab.access import Access
 from lab.emulator.gitlab.branches_api import BranchesApi
 from lab.emulator.gitlab.commit_writer import CommitWriter
+from lab.emulator.gitlab.commits_api import CommitsApi
 from lab.emulator.gitlab.delivery import Deliveries
 from lab.emulator.gitlab.deploy_tokens import DeployTokens
 from lab.emulator.gitlab.deploy_tokens_api import DeployTokensApi
 from lab.emulator.gitlab.errors import middleware
+from lab.emulator.gitlab.files_api import FilesApi
+from lab.emulator.gitlab.groups_api import GroupsApi
 from lab.emulator.gitlab.hooks import Hooks
 from lab.emulator.gitlab.hooks_api import HooksApi
 from lab.emulator.gitlab.instance_api import InstanceApi
 from lab.emulator.gitlab.members import Members
+from lab.emulator.gitlab.members_api import MembersApi
 from lab.emulator.gitlab.model import OWNER, Caller, Project, Push
 from lab.emulator.gitlab.namespaces import Namespace, Namespaces
+from lab.emulator.gitlab.paging import EXTERNAL_URL
 from lab.emulator.gitlab.projects import Projects
 from lab.emulator.gitlab.projects_api import ProjectsApi
 from lab.emulator.gitlab.protected_branches_api import ProtectedBranchesApi
 from lab.emulator.gitlab.protection import ProtectedBranches
 from lab.emulator.gitlab.pushes import Pushes
 from lab.emulator.gitlab.repositories import Repositories
+from lab.emulator.gitlab.repository_api import RepositoryApi
 from lab.emulator.gitlab.settings import Settings, SettingsApi
 from lab.emulator.gitlab.smart_http import SmartHttp
+from lab.emulator.gitlab.tags_api import TagsApi
 from lab.emulator.gitlab.tokens import Tokens
 from lab.emulator.gitlab.tokens_api import TokensApi
 from lab.emulator.gitlab.users import Users
@@ -44,7 +51,7 @@ LARGEST_BODY = 100 * 1024**2
 """Bytes that a REST request's body may have; git's bodies are streamed and have no limit."""
 _ROUTES = (
     InstanceApi, SettingsApi, UsersApi, TokensApi, ProjectsApi, BranchesApi, ProtectedBranchesApi, DeployTokensApi,
-    HooksApi, SmartHttp,
+    HooksApi, CommitsApi, FilesApi, RepositoryApi, TagsApi, GroupsApi, MembersApi, SmartHttp,
 )  # fmt: skip
 
 
@@ -62,7 +69,7 @@ class GitLab:
         self.tokens = Tokens(database)
         self.deploy_tokens = DeployTokens(database)
         self.projects = Projects(config, database, self.namespaces)
-        self.protection = ProtectedBranches(database)
+        self.protected_branches = ProtectedBranches(database)
         self.hooks = Hooks(database)
         self.access = Access(
             users=self.users,
@@ -78,10 +85,14 @@ class GitLab:
         self.deliveries = Deliveries(self)
         self.on_push: list[Callable[[Push], None]] = []
         """Called for every ref that a push or the API moved, after it is stored. Must return at once."""
+        self.on_project_renamed: list[Callable[[Project, str], None]] = []
+        """Called after a project got another path, with its old full path."""
+        self.last_pipeline: Callable[[Project, str], dict[str, Any] | None] = lambda _project, _sha: None
+        """The latest pipeline of a commit in short API form; set by the part that runs pipelines."""
         self.on_project_removed: list[Callable[[int], None]] = []
         """Called with the id of a project that is gone for good."""
         self.app = web.Application(middlewares=[middleware], client_max_size=LARGEST_BODY)
-        self.app["external_url"] = config.gitlab_url
+        self.app[EXTERNAL_URL] = config.gitlab_url
         self._routes = [routes(self) for routes in _ROUTES]
         self._listener: Listener | None = None
         bootstrap.ensure_root(self)
@@ -125,7 +136,7 @@ class GitLab:
         with self.database.transaction():
             self.projects.remove(project)
             self.members.forget("project", project.id)
-            self.protection.forget(project.id)
+            self.protected_branches.forget(project.id)
             self.deploy_tokens.forget(project.id)
             for hook in self.hooks.of(project.id):
                 self.hooks.remove(hook)
