@@ -17,7 +17,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from lab.emulator.gitlab.hooks import Hook
 from lab.emulator.gitlab.local_network import BlockedError, UrlBlocker
-from lab.emulator.gitlab.model import ZERO_SHA, Project, Push
+from lab.emulator.gitlab.model import ZERO_SHA, Caller, Project, Push
 from lab.emulator.gitlab.payload import push_payload
 from lab.emulator.gitlab.protection import matches
 from lab.emulator.gitlab.version import VERSION
@@ -101,8 +101,6 @@ class Deliveries:
 
     async def sample(self, project: Project, branch: str, user_id: int) -> dict[str, Any]:
         """The payload of a test: the last commits of a branch, as if pushed."""
-        from lab.emulator.gitlab.model import Caller  # noqa: PLC0415
-
         user = self._gitlab.users.get(user_id)
         head = f"refs/heads/{branch}"
         recent = await self._gitlab.repositories.log(project, "-3", "--first-parent", head)

@@ -138,10 +138,8 @@ class MembersApi:
 
     def _searched(self, request: web.Request, members: list[Member]) -> list[Member]:
         query = request.query.get("query", "").lower()
-        users = {m.user_id: self._gitlab.users.get(m.user_id) for m in members}
-        return [
-            m for m in members if (u := users[m.user_id]) and (query in u.username.lower() or query in u.name.lower())
-        ]
+        users = ((member, self._gitlab.users.get(member.user_id)) for member in members)
+        return [m for m, user in users if user and query in f"{user.username} {user.name}".lower()]
 
     def _shown(self, member: Member) -> dict[str, Any]:
         user = self._gitlab.users.get(member.user_id)

@@ -121,10 +121,9 @@ class ProjectsApi:
         project.data |= {
             "marked_for_deletion_on": today().isoformat(),
             "deletion_requested_by": caller.user_id,
-            "path": project.data["path"] + suffix,
             "name": project.data["name"] + suffix,
         }
-        self._gitlab.projects.save(project)
+        self._gitlab.rename_project(project, project.data["path"] + suffix)
         return web.json_response({"message": "202 Accepted"}, status=202)
 
     async def restore(self, request: web.Request) -> web.Response:
@@ -137,8 +136,8 @@ class ProjectsApi:
         namespace = self._gitlab.namespaces.get(project.data["namespace_id"])
         if namespace:
             self._check_free(namespace, path, name)
-        project.data |= {"marked_for_deletion_on": None, "path": path, "name": name}
-        self._gitlab.projects.save(project)
+        project.data |= {"marked_for_deletion_on": None, "name": name}
+        self._gitlab.rename_project(project, path)
         return web.json_response(self._shown(project, caller), status=201)
 
     async def archive(self, request: web.Request) -> web.Response:
@@ -162,13 +161,13 @@ class ProjectsApi:
             if await self._gitlab.repositories.resolve(project, f"refs/heads/{branch}") is None:
                 raise ApiError.message(400, {"base": [f"Could not change HEAD: branch '{branch}' does not exist"]})
             await self._gitlab.repositories.git(project, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        path = attributes.get("path", project.data["path"])
+        path = attributes.pop("path", project.data["path"])
         if path != project.data["path"]:
             namespace = self._gitlab.namespaces.get(project.data["namespace_id"])
             if namespace:
                 self._check_free(namespace, path, attributes.get("name", project.data["name"]))
         project.data |= {**attributes, "updated_at": iso()}
-        self._gitlab.projects.save(project)
+        self._gitlab.rename_project(project, path)
 
     def _attributes(self, given: Parameters, *, ignored: frozenset[str]) -> dict[str, Any]:
         return {name: attribute(given, name) for name in ATTRIBUTES if name in given and name not in ignored}

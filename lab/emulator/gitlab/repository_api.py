@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from aiohttp import web
 from lab.emulator.gitlab.diffs import diffs
 from lab.emulator.gitlab.git import GitError
 from lab.emulator.gitlab.model import REPORTER, ApiError, Project
-from lab.emulator.gitlab.paging import page
+from lab.emulator.gitlab.paging import link, page
 from lab.emulator.gitlab.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ class RepositoryApi:
 
     async def blob(self, request: web.Request) -> web.Response:
         """``GET .../blobs/:sha``."""
-        import base64  # noqa: PLC0415
-
         content = await self._blob(request)
         body = {"size": len(content), "encoding": "base64", "content": base64.b64encode(content).decode()}
         return web.json_response({**body, "sha": request.match_info["sha"]})
@@ -158,8 +157,6 @@ def _entry(line: str, folder: str) -> dict[str, Any]:
 
 def _tree_keyset(request: web.Request, rows: list[dict[str, Any]]) -> web.Response:
     """Keyset paging of a tree: ``page_token`` is the id of the entry after which to go on."""
-    from lab.emulator.gitlab.paging import link  # noqa: PLC0415
-
     size, token = min(int(request.query.get("per_page") or 20), 100), request.query.get("page_token")
     start = next((number + 1 for number, row in enumerate(rows) if row["path"] == token), 0) if token else 0
     shown = rows[start : start + size]

@@ -131,6 +131,15 @@ class GitLab:
             self.members.put("project", project.id, caller.user_id or 0, OWNER)
         return project
 
+    def rename_project(self, project: Project, path: str) -> None:
+        """Store a changed project under ``path``; listeners hear of it when that is another path."""
+        old = project.path_with_namespace
+        project.data["path"] = path
+        self.projects.save(project)
+        if project.path_with_namespace != old:
+            for listener in self.on_project_renamed:
+                listener(project, old)
+
     async def remove_project(self, project: Project) -> None:
         """End a project with everything that belongs to it."""
         with self.database.transaction():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -82,8 +83,6 @@ class TagsApi:
 
     async def _annotated(self, project: Project, caller: Caller, name: str, sha: str, message: str) -> str:
         """The id of a new tag object."""
-        import time  # noqa: PLC0415
-
         user = self._gitlab.users.get(caller.user_id)
         who = f"{user.name} <{user.email}>" if user else f"{caller.username} <>"
         text = f"object {sha}\ntype commit\ntag {name}\ntagger {who} {int(time.time())} +0000\n\n{message.rstrip()}\n"
