@@ -33,6 +33,7 @@ class World:
     endpoints: Endpoints
     state: State
     settings: Settings = field(default_factory=Settings)
+    removed: dict[str, bool] = field(default_factory=dict)
 
     def pipeline(self, status: str = "success", trace: str = "", sha: str = SHA) -> None:
         row = {"id": 7, "status": status, "sha": sha, "web_url": "http://x/7", "created_at": "2026-01-01T00:00:00.000Z"}
