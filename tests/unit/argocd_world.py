@@ -37,7 +37,13 @@ class GitServer:
 
     def _git(self, *arguments: str) -> str:
         return subprocess.run(
-            ["git", *arguments], cwd=self.folder, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=20
+            ["git", *arguments],
+            cwd=self.folder,
+            env=ENVIRONMENT,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=20,
         ).stdout.strip()
 
     def commit(self, files: dict[str, str | None]) -> str:
@@ -135,6 +141,16 @@ class World:
             return (sync.get("status"), sync.get("revision"), last.get("revision")) == ("Synced", revision, revision)
 
         await self.until(f"synced to {revision}", probe)
+
+    async def look_again(self) -> None:
+        """Refresh the Application and wait until that is over."""
+        body = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
+        self.store.patch("argoproj.io", "applications", "argocd", "hichat", body)
+
+        def over() -> bool:
+            return "argocd.argoproj.io/refresh" not in (self.application()["metadata"].get("annotations") or {})
+
+        await self.until("refreshed", over)
 
     def secret(self, url: str | None = None) -> None:
         user, password = LOGIN.split(":")
