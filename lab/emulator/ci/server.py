@@ -125,7 +125,7 @@ class Ci:
 
     def protected(self, project: Project, ref: str, *, tag: bool) -> bool:
         """Whether a branch or tag is protected."""
-        return not tag and self.gitlab.protection.protects(project.id, ref)
+        return not tag and self.gitlab.protected_branches.protects(project.id, ref)
 
     def renew_token(self, runner: Runner) -> dict[str, Any]:
         """Give the runner a new token; the old one is worth nothing from now on."""
