@@ -56,9 +56,8 @@ def _definition(plural: str, kind: str, short: list[str], columns: list[dict[str
         "metadata": {"name": f"{plural}.argoproj.io", "labels": {**_PART_OF, "app.kubernetes.io/name": plural}},
         "spec": {
             "group": "argoproj.io",
-            "names": {
-                "kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower(), "shortNames": short,
-            },
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "shortNames": short,
+                      "listKind": f"{kind}List"},
             "scope": "Namespaced",
             "versions": [version | ({"additionalPrinterColumns": columns} if columns else {})],
         },
