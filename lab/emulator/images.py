@@ -7,6 +7,7 @@ Error texts are what containerd reports to a kubelet [containerd core/remotes/do
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -201,9 +202,11 @@ class _Remote:
         scope = f"repository:{self._name.path}:pull"
         address = challenge.token_address(wanted, [scope])
         kind = "oauth" if self._login else "anonymous"
-        login = aiohttp.BasicAuth(*self._login, encoding="utf-8") if self._login else None
+        headers = {}
+        if self._login:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(self._login).encode()).decode()
         try:
-            async with self._session.get(address, auth=login, timeout=_TIMEOUT) as response:
+            async with self._session.get(address, headers=headers, timeout=_TIMEOUT) as response:
                 body = await response.read()
                 if response.status != 200:
                     status = f"{response.status} {response.reason}"

@@ -50,15 +50,21 @@ class TokenService:
         self,
         key: Key,
         access: Access,
+        *,
         project_of: Callable[[str], Project | None],
         pushing: Callable[[str, Project], None],
+        lifetime: Callable[[], float],
         external_url: str,
     ) -> None:
-        """``pushing`` is called when a push to a repository of a project is authorised, before anything is pushed."""
+        """``pushing`` is called when a push to a repository of a project is authorised, before anything is pushed.
+
+        ``lifetime`` is how many seconds a new token lives.
+        """
         self._key = key
         self._access = access
         self._project_of = project_of
         self._pushing = pushing
+        self._lifetime = lifetime
         self._external_url = external_url
 
     def add_routes(self, app: web.Application) -> None:
@@ -88,15 +94,16 @@ class TokenService:
         return web.json_response({"token": self._token(caller, granted)})
 
     def _token(self, caller: Caller | None, granted: list[dict[str, Any]]) -> str:
+        seconds = self._lifetime()
         if caller is None:
-            return tokens.issue(self._key, subject=None, kind="none", user={}, access=granted)
+            return tokens.issue(self._key, subject=None, kind="none", user={}, access=granted, lifetime=seconds)
         kind = _KINDS.get(caller.kind, caller.kind)
         if caller.kind == "user" and caller.token_id is None:
             kind = "gitlab_or_ldap"
         user: dict[str, Any] = {"token_type": kind, "username": caller.username}
         user |= {"deploy_token_id": caller.token_id} if caller.kind == "deploy" else {"user_id": caller.user_id}
         subject = None if caller.kind == "deploy" else caller.username
-        return tokens.issue(self._key, subject=subject, kind=kind, user=user, access=granted)
+        return tokens.issue(self._key, subject=subject, kind=kind, user=user, access=granted, lifetime=seconds)
 
     def _granted(self, caller: Caller | None, wish: str) -> dict[str, Any] | None:
         kind, _, rest = wish.partition(":")

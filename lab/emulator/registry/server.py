@@ -30,10 +30,14 @@ class Registry:
         self._catalogue = Catalogue(gitlab.database, self._storage, gitlab.config.registry)
         self._key = Key(folder / "token.key")
         gate = Gate(self._key, f"{gitlab.config.gitlab_url}/jwt/auth")
-        access = _Access(gitlab)
-        TokenService(self._key, access, self._project_of, self._catalogue.ensure, gitlab.config.gitlab_url).add_routes(
-            gitlab.app
-        )
+        TokenService(
+            self._key,
+            _Access(gitlab),
+            project_of=self._project_of,
+            pushing=self._catalogue.ensure,
+            lifetime=lambda: 60.0 * int(gitlab.settings.get("container_registry_token_expire_delay")),
+            external_url=gitlab.config.gitlab_url,
+        ).add_routes(gitlab.app)
         Api(gitlab.access, gitlab.projects, self._catalogue, self._storage).add_routes(gitlab.app)
         gitlab.on_project_removed.append(self._forget)
         self._app = self._application(gate)

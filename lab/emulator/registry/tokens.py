@@ -23,8 +23,6 @@ AUDIENCE = "container_registry"
 ISSUER = "omnibus-gitlab-issuer"
 LEEWAY = 60
 """Seconds that clocks may differ [DIST registry/auth/token/token.go Leeway]."""
-LIFETIME = 300
-"""Seconds a token lives: container_registry_token_expire_delay, 5 minutes unless changed."""
 _EARLIER = 5
 """Seconds before its making from which a token counts [GitLab json_web_token/token.rb]."""
 _BITS = 2048
@@ -109,10 +107,18 @@ class Key:
         temporary.replace(self._path)
 
 
-def issue(key: Key, *, subject: str | None, kind: str, user: dict[str, Any], access: list[dict[str, Any]]) -> str:
-    """A token that GitLab would give: ``access`` lists what it allows, ``user`` says to whom."""
+def issue(
+    key: Key,
+    *,
+    subject: str | None,
+    kind: str,
+    user: dict[str, Any],
+    access: list[dict[str, Any]],
+    lifetime: float,
+) -> str:
+    """A token that GitLab would give: ``access`` lists what it allows, ``user`` says to whom; it lives seconds."""
     now = int(time.time())
-    lasting = {"iat": now, "nbf": now - _EARLIER, "exp": now + LIFETIME}
+    lasting = {"iat": now, "nbf": now - _EARLIER, "exp": now + int(lifetime)}
     return key.sign(
         {
             "iss": ISSUER,
