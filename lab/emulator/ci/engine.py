@@ -167,6 +167,7 @@ class Engine:
             queued_at=None, scheduled_at=None, started_at=None, finished_at=None, erased_at=None, failure_reason=None,
             exit_code=None, runner_id=None, system_id=None, retries=retries, artifacts=[], dotenv={}, contacted_at=0.0,
             auto_canceled_by=None, user=user or job.user,
+            allow_failure=job.allow_failure and not job.allow_failure_codes,
             when="on_success" if job.when == "manual" else job.when,
         )  # fmt: skip
         job.retried = True

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _ORDER = {"id": "id", "status": "status", "ref": "ref", "updated_at": "updated_at", "user_id": "user"}
 _SCOPES: dict[str, tuple[str, ...]] = {"running": ("running",), "pending": ("pending",), "finished": (
     "success", "failed", "canceled")}  # fmt: skip
+_NO_PERMISSION = (
+    "You do not have sufficient permission to run a pipeline on '{}'. "
+    "Please select a different branch or contact your administrator for assistance."
+)
 
 
 class PipelinesApi:
@@ -106,9 +110,12 @@ class PipelinesApi:
         sha = sha or await repositories.resolve(project, f"refs/tags/{name}")
         if sha is None:
             raise ApiError(400, {"message": {"base": ["Reference not found"]}})
+        protected = self._ci.protected(project, name, tag=tag)
+        if protected and not self._ci.may_run_on(caller, project, name):
+            raise ApiError(400, {"message": {"base": [_NO_PERMISSION.format(name)]}})
         wanted = Request(
             name, tag, sha, "api", self._ci.user(caller), variables=_variables(body.get("variables")),
-            protected=self._ci.protected(project, name, tag=tag),
+            protected=protected,
         )  # fmt: skip
         try:
             pipeline = await self._ci.creator.create(project, wanted)

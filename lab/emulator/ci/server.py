@@ -66,6 +66,8 @@ class Ci:
         """Go on with the pipelines of an earlier process."""
         self._started = time.time()
         self.engine.resume()
+        for number, note in self.store.pushes():
+            self._tasks.spawn(self._create_late(number, note), f"pipeline for noted push {number}")
         self._tasks.spawn(self._watch(), "ci watch")
 
     async def stop(self) -> None:
@@ -127,6 +129,12 @@ class Ci:
         """Whether a branch or tag is protected."""
         return not tag and self.gitlab.protected_branches.protects(project.id, ref)
 
+    def may_run_on(self, caller: Caller, project: Project, branch: str) -> bool:
+        """Whether the caller may run a pipeline on a protected branch: who may push or merge there may."""
+        level = self.gitlab.access.level(caller, project)
+        rules = self.gitlab.protected_branches
+        return rules.may_push(project.id, branch, level) or rules.may_merge(project.id, branch, level)
+
     def renew_token(self, runner: Runner) -> dict[str, Any]:
         """Give the runner a new token; the old one is worth nothing from now on."""
         runner.token = f"glrt-{secrets.token_urlsafe(15)}"
@@ -160,28 +168,50 @@ class Ci:
         self._locks.pop(pipeline.id, None)
 
     def _pushed(self, push: Push) -> None:
-        """GitLab makes no pipeline for a removed ref, nor for what a job pushes (the loop guard, contracts C.7)."""
-        if push.after != ZERO_SHA and push.caller.kind != "job":
-            self._tasks.spawn(self._create(push), f"pipeline for {push.ref} at {push.after[:8]}")
+        """GitLab makes no pipeline for a removed ref, nor for what a job pushes (the loop guard, contracts C.7).
 
-    async def _create(self, push: Push) -> None:
-        tag = push.branch is None
-        ref = push.ref.split("/", 2)[2]
+        The push is noted first: a process that dies now makes the pipeline when it is back.
+        """
+        if push.after == ZERO_SHA or push.caller.kind == "job":
+            return
+        note = {
+            "project": push.project.id,
+            "ref": push.ref,
+            "before": push.before,
+            "after": push.after,
+            "user": self.user(push.caller),
+            "options": list(push.options),
+        }
+        number = self.store.note_push(note)
+        self._tasks.spawn(self._create(push.project, number, note), f"pipeline for {push.ref} at {push.after[:8]}")
+
+    async def _create_late(self, number: int, note: dict[str, Any]) -> None:
+        """Make the pipeline of a push that an earlier process had no time for."""
+        project = self.gitlab.projects.get(note["project"])
+        made = any(p.sha == note["after"] and p.source == "push" for p in self.store.pipelines_of(note["project"]))
+        if project is None or made:
+            self.store.forget_push(number)
+        else:
+            await self._create(project, number, note)
+
+    async def _create(self, project: Project, number: int, note: dict[str, Any]) -> None:
+        ref, tag = note["ref"].split("/", 2)[2], not note["ref"].startswith("refs/heads/")
         repositories = self.gitlab.repositories
-        async with self._locks[-push.project.id]:
-            sha = await repositories.resolve(push.project, push.after) or push.after
-            commit = await repositories.commit(push.project, sha) or {}
-            skip = "ci.skip" in push.options or bool(SKIP.search(str(commit.get("message", ""))))
+        async with self._locks[-project.id]:
+            sha = await repositories.resolve(project, note["after"]) or note["after"]
+            commit = await repositories.commit(project, sha) or {}
+            skip = "ci.skip" in note["options"] or bool(SKIP.search(str(commit.get("message", ""))))
             request = Request(
-                ref, tag, sha, "push", self.user(push.caller), push.before, _option_variables(push.options), skip,
-                protected=self.protected(push.project, ref, tag=tag),
+                ref, tag, sha, "push", note["user"], note["before"], _option_variables(note["options"]), skip,
+                protected=self.protected(project, ref, tag=tag),
             )  # fmt: skip
             try:
-                pipeline = await self.creator.create(push.project, request)
+                pipeline = await self.creator.create(project, request)
+                self._held.add(pipeline.id)
             except RefusedError as error:
                 log.info("no pipeline for %s at %s: %s", ref, sha[:8], error)
-                return
-            self._held.add(pipeline.id)
+            finally:
+                self.store.forget_push(number)
 
     async def _watch(self) -> None:
         """End what nobody looks after: jobs of vanished runners, jobs that no runner takes."""
@@ -216,7 +246,7 @@ class Ci:
         return None
 
 
-def _option_variables(options: tuple[str, ...]) -> list[dict[str, Any]]:
+def _option_variables(options: list[str]) -> list[dict[str, Any]]:
     """``git push -o ci.variable="K=V"``."""
     found = []
     for option in options:

@@ -21,6 +21,7 @@ class Store:
         self.pipelines = {int(key): Pipeline.of(body) for key, body in database.all("ci_pipeline")}
         self.jobs = {int(key): Job.of(body) for key, body in database.all("ci_job")}
         self.runners = {int(key): Runner.of(body) for key, body in database.all("ci_runner")}
+        self._alive = {job.id for job in self.jobs.values() if job.status in ALIVE and not job.retried}
         self._by_pipeline: dict[int, list[int]] = {}
         self._by_token = {job.token: job.id for job in self.jobs.values()}
         for job_id in sorted(self.jobs):
@@ -52,6 +53,10 @@ class Store:
             self._by_pipeline.setdefault(job.pipeline_id, []).append(job.id)
         self.jobs[job.id] = job
         self._by_token[job.token] = job.id
+        if job.status in ALIVE and not job.retried:
+            self._alive.add(job.id)
+        else:
+            self._alive.discard(job.id)
         self._database.put("ci_job", job.id, job.body())
 
     def job_by_token(self, token: str) -> Job | None:
@@ -70,7 +75,7 @@ class Store:
 
     def alive(self) -> Iterable[Job]:
         """Jobs that have not ended, oldest first."""
-        return [job for _, job in sorted(self.jobs.items()) if job.status in ALIVE and not job.retried]
+        return [self.jobs[job_id] for job_id in sorted(self._alive)]
 
     def delete_pipeline(self, pipeline: Pipeline) -> None:
         """Remove a pipeline with its jobs, traces and artifacts."""
@@ -78,6 +83,7 @@ class Store:
             for job in self.jobs_of(pipeline.id, retried=True):
                 self.erase(job)
                 self._by_token.pop(job.token, None)
+                self._alive.discard(job.id)
                 del self.jobs[job.id]
                 self._database.delete("ci_job", job.id)
             self._by_pipeline.pop(pipeline.id, None)
@@ -128,6 +134,20 @@ class Store:
 
     def _trace_path(self, job: Job) -> Path:
         return self._folder / "traces" / f"{job.id}.log"
+
+    def pushes(self) -> list[tuple[int, dict[str, Any]]]:
+        """Pushes whose pipelines were not made yet when the last process ended, oldest first."""
+        return sorted((int(key), body) for key, body in self._database.all("ci_push"))
+
+    def note_push(self, body: dict[str, Any]) -> int:
+        """Remember a push until its pipeline is made; returns the note's number."""
+        number = self.next_id("ci_push")
+        self._database.put("ci_push", number, body)
+        return number
+
+    def forget_push(self, number: int) -> None:
+        """Drop the note of a push."""
+        self._database.delete("ci_push", number)
 
     def variables(self, project_id: int) -> list[dict[str, Any]]:
         """A project's variables in API form, in order of creation."""

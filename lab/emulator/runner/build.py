@@ -115,6 +115,8 @@ class Build:
 
     async def _stages(self) -> None:
         self._introduce()
+        if self._variables.get("GIT_CLONE_PATH"):
+            raise JobFailedError("not emulated: GIT_CLONE_PATH", "runner_configuration_error")
         await asyncio.to_thread(self._prepare)
         with self.trace.section("get_sources", "Getting source from Git repository"):
             await self._get_sources()
