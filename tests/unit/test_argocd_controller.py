@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from argocd_world import NAMESPACE, config_map, deployment, run
+
+from lab.emulator.argocd.objects import now
+from lab.emulator.argocd.server import ArgoCd
 
 MANUAL: dict = {}
 
@@ -414,5 +418,79 @@ def test_deleting_without_the_finalizer_leaves_the_objects():
         world.store.delete("argoproj.io", "applications", "argocd", "hichat")
         assert world.store.find("argoproj.io", "applications", "argocd", "hichat") is None
         assert world.store.find("", "configmaps", "hichat", "a")
+
+    run(scenario)
+
+
+def test_a_prune_that_asks_waits_for_the_approval():
+    async def scenario(world):
+        world.secret()
+        asks = {"argocd.argoproj.io/sync-options": "Prune=confirm"}
+        first = world.git.commit({"k8s/ns.yaml": NAMESPACE, "k8s/a.yaml": config_map("a", "1", **asks)})
+        world.create()
+        await world.settled(first)
+        second = world.git.commit({"k8s/a.yaml": None})
+        world.argocd.webhook.received(world.push_payload(second))
+
+        def waiting():
+            message = (world.status().get("operationState") or {}).get("message")
+            return message == "waiting for pruning confirmation of /ConfigMap/a"
+
+        await world.until("waiting", waiting)
+        assert world.store.find("", "configmaps", "hichat", "a")
+        approved = {"metadata": {"annotations": {"argocd.argoproj.io/deletion-approved": now()}}}
+        world.store.patch("argoproj.io", "applications", "argocd", "hichat", approved)
+        await world.settled(second)
+        assert world.store.find("", "configmaps", "hichat", "a") is None
+
+    run(scenario)
+
+
+def test_kinds_that_are_excluded_are_named_and_left_alone():
+    async def scenario(world):
+        world.secret()
+        lease = json.dumps({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}})
+        sha = world.git.commit({"k8s/ns.yaml": NAMESPACE, "k8s/lease.yaml": lease})
+        world.create()
+        await world.settled(sha)
+        assert world.condition("ExcludedResourceWarning") == (
+            "Resource coordination.k8s.io/Lease l is excluded in the settings"
+        )
+        assert world.store.find("coordination.k8s.io", "leases", "hichat", "l") is None
+
+    run(scenario)
+
+
+def test_metadata_of_a_made_namespace():
+    async def scenario(world):
+        world.secret()
+        sha = world.git.commit({"k8s/a.yaml": config_map("a", "1")})
+        policy = {"automated": {}, "syncOptions": ["CreateNamespace=true"]}
+        world.create(policy={**policy, "managedNamespaceMetadata": {"labels": {"team": "a"}}})
+        await world.settled(sha)
+        assert world.store.get("", "namespaces", None, "hichat")["metadata"]["labels"]["team"] == "a"
+
+    run(scenario)
+
+
+def test_an_operation_goes_on_after_a_restart():
+    async def scenario(world):
+        world.secret()
+        sha = world.git.commit({"k8s/ns.yaml": NAMESPACE, "k8s/a.yaml": config_map("a", "1")})
+        world.create(policy=MANUAL)
+        await world.until("compared", lambda: world.status().get("sync", {}).get("status") == "OutOfSync")
+        await world.argocd.stop()
+        app = world.application()
+        operation = {"sync": {"revision": sha, "source": app["spec"]["source"]}}
+        app["operation"] = operation
+        app["status"]["operationState"] = {"operation": operation, "phase": "Running", "startedAt": now()}
+        app["metadata"].pop("resourceVersion")
+        world.store.update("argoproj.io", "applications", app)
+        again = ArgoCd(world.config, type("Api", (), {"store": world.store})())
+        await again.start()
+        try:
+            await world.settled(sha)
+        finally:
+            await again.stop()
 
     run(scenario)

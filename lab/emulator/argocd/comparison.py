@@ -24,6 +24,8 @@ from lab.emulator.argocd.objects import (
 )
 from lab.emulator.argocd.tracking import TrackingId, mark, owner
 
+_EXCLUDED = {("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice"), ("coordination.k8s.io", "Lease")}
+"""Kinds that Argo CD leaves alone as installed (``resource.exclusions`` of argocd-cm since 3.0)."""
 SYNCED, OUT_OF_SYNC, UNKNOWN = "Synced", "OutOfSync", "Unknown"
 
 
@@ -134,6 +136,10 @@ def normalized(
             continue
         mark(obj, name, destination)
         key = key_of(obj)
+        if (key.group, key.kind) in _EXCLUDED:
+            message = f"Resource {key.group}/{key.kind} {key.name} is excluded in the settings"
+            conditions.append((app_status.EXCLUDED, message))
+            continue
         seen[key] = seen.get(key, 0) + 1
         targets[key] = obj
         if not metadata.get("namespace") and cluster.namespaced(*_group_kind(obj)):
@@ -223,8 +229,11 @@ def comparable(obj: dict[str, Any], rules: list[dict[str, Any]]) -> dict[str, An
     return found
 
 
-def unsupported_rule(app: dict[str, Any]) -> str:
-    """What of ``ignoreDifferences`` and of the annotations is not emulated; empty when all of it is."""
+def unsupported(cluster: Cluster, app: dict[str, Any]) -> str:
+    """What of the settings for comparing is not emulated; empty when all of it is."""
+    method = cluster.setting("argocd-cm", "application.resourceTrackingMethod") or "annotation"
+    if method != "annotation":
+        return f"not emulated: application.resourceTrackingMethod {method}; use annotation"
     for rule in (app.get("spec") or {}).get("ignoreDifferences") or []:
         for name in ("jqPathExpressions", "managedFieldsManagers"):
             if rule.get(name):

@@ -13,6 +13,7 @@ from lab.emulator.argocd import deletion, health, observing
 from lab.emulator.argocd.cluster import GROUP, NAMESPACE, Cluster
 from lab.emulator.argocd.logs import Log
 from lab.emulator.argocd.objects import annotations_of
+from lab.emulator.argocd.operation import APPROVED
 from lab.emulator.argocd.reconciler import FORCE, LATEST, OBSERVE, RECENT, WAKE, Memory, Reconciler
 from lab.emulator.argocd.sources import Sources
 from lab.emulator.argocd.status import seconds
@@ -150,7 +151,7 @@ class Controller:
             self.request(name, WAKE)
         elif annotations_of(new).get(REFRESH) not in (None, "", annotations_of(old).get(REFRESH)):
             self.request(name, FORCE)
-        elif annotations_of(new).get(SKIP) != annotations_of(old).get(SKIP):
+        elif any(annotations_of(new).get(key) != annotations_of(old).get(key) for key in (SKIP, APPROVED)):
             self.request(name, RECENT)
         elif new["metadata"].get("deletionTimestamp") != (old.get("metadata") or {}).get("deletionTimestamp"):
             self.request(name, WAKE)

@@ -26,9 +26,11 @@ def install(cluster: Cluster) -> None:
     cluster.ensure(_secret("argocd-initial-admin-secret", {"password": secrets.token_urlsafe(12)}))
     cluster.ensure(_secret("argocd-redis", {"auth": secrets.token_urlsafe(12)}))
     cluster.ensure(_default_project())
+    for name, kind in _WORKLOADS.items():
+        cluster.ensure(_workload(name, kind))
 
 
-_COLUMNS = [
+_COLUMNS: list[dict[str, Any]] = [
     {"name": "Sync Status", "type": "string", "jsonPath": ".status.sync.status"},
     {"name": "Health Status", "type": "string", "jsonPath": ".status.health.status"},
     {"name": "Revision", "type": "string", "jsonPath": ".status.sync.revision", "priority": 10},
@@ -62,6 +64,28 @@ def _definition(plural: str, kind: str, short: list[str], columns: list[dict[str
             "versions": [version | ({"additionalPrinterColumns": columns} if columns else {})],
         },
     }  # fmt: skip
+
+
+_WORKLOADS = {
+    "argocd-server": "Deployment",
+    "argocd-repo-server": "Deployment",
+    "argocd-redis": "Deployment",
+    "argocd-application-controller": "StatefulSet",
+}
+
+
+def _workload(name: str, kind: str) -> dict[str, Any]:
+    """A workload of install.yaml for ``kubectl get pods``; its pods are simulated, the emulator does their work."""
+    labels = {"app.kubernetes.io/name": name}
+    image = f"quay.io/argoproj/argocd:{VERSION}" if name != "argocd-redis" else "public.ecr.aws/docker/library/redis"
+    template = {
+        "metadata": {"labels": labels, "annotations": {"emulator.lab/simulated": "true"}},
+        "spec": {"containers": [{"name": name.removeprefix("argocd-"), "image": image}]},
+    }
+    spec: dict[str, Any] = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    if kind == "StatefulSet":
+        spec["serviceName"] = name
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": _meta(name), "spec": spec}
 
 
 def _meta(name: str) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from lab.emulator.argocd import project as app_project
 from lab.emulator.argocd import status as app_status
 from lab.emulator.argocd.cluster import Cluster
 from lab.emulator.argocd.comparison import Comparison
-from lab.emulator.argocd.objects import Key, age, hooks, key_of, now
+from lab.emulator.argocd.objects import Key, age, annotations_of, hooks, key_of, now
 from lab.emulator.argocd.status import COMPLETED, ERROR, FAILED, RUNNING, SUCCEEDED, TERMINATING
 from lab.emulator.argocd.sync import Request, Step, Sync
 
+APPROVED = "argocd.argoproj.io/deletion-approved"
+"""Annotation of an Application: prunes that ask for confirmation are approved since this time."""
 Compare = Callable[[dict[str, Any], dict[str, Any], str], Awaitable[Comparison]]
 """Compares an Application against (source, revision)."""
 
@@ -42,9 +44,18 @@ def begun(app: dict[str, Any]) -> dict[str, Any]:
 
 
 async def advance(
-    cluster: Cluster, app: dict[str, Any], state: dict[str, Any], project: dict[str, Any] | None, compare: Compare
+    cluster: Cluster,
+    app: dict[str, Any],
+    state: dict[str, Any],
+    project: dict[str, Any] | None,
+    compare: Compare,
+    *,
+    wave_delay: float = 0.0,
 ) -> Progress:
-    """Take the operation one step further; everything that can go wrong ends in its state."""
+    """Take the operation one step further; everything that can go wrong ends in its state.
+
+    ``wave_delay`` is the pause in seconds between waves (2 upstream, for other controllers to see the wave).
+    """
     operation = state.get("operation") or {}
     if state.get("phase") == TERMINATING:
         return Progress(_ended(state, FAILED, "Operation terminated"))
@@ -61,11 +72,17 @@ async def advance(
         name = (app.get("spec") or {}).get("project") or "default"
         text = f'Failed to load application project: appproject.argoproj.io "{name}" not found'
         return _failed_attempt(state, ERROR, text)
-    return await _step(cluster, app, state, project, compare)
+    return await _step(cluster, app, state, project, compare, wave_delay=wave_delay)
 
 
 async def _step(
-    cluster: Cluster, app: dict[str, Any], state: dict[str, Any], project: dict[str, Any], compare: Compare
+    cluster: Cluster,
+    app: dict[str, Any],
+    state: dict[str, Any],
+    project: dict[str, Any],
+    compare: Compare,
+    *,
+    wave_delay: float,
 ) -> Progress:
     sync = state["operation"]["sync"]
     result = dict(state.get("syncResult") or {})
@@ -74,15 +91,17 @@ async def _step(
     comparison = await compare(app, source, revision)
     result |= {"source": source, "revision": comparison.revision}
     state = {**state, "syncResult": result}
-    request = Request.of(sync)
+    request = Request.of(sync, confirmed=age(annotations_of(app).get(APPROVED)) <= age(state["startedAt"]))
     if problem := _obstacle(comparison, request):
         return _failed_attempt(state, ERROR, problem)
     permitted = _permission(cluster, project)
     work = Sync(cluster, app, request, permitted)
     step = work.step(comparison, result.get("resources") or [])
-    while step.again:
+    while step.again and not wave_delay:
         step = work.step(comparison, step.results)
-    return _after_step(state, step, comparison, request)
+    progress = _after_step(state, step, comparison, request)
+    progress.again_in = wave_delay if step.again else progress.again_in
+    return progress
 
 
 def _obstacle(comparison: Comparison, request: Request) -> str:

@@ -21,7 +21,7 @@ def spec_errors(app: dict[str, Any], project: dict[str, Any] | None) -> list[str
     name = spec.get("project") or "default"
     if project is None:
         return [f"Application referencing project {name} which does not exist"]
-    if problem := _unsupported(spec):
+    if problem := _unsupported(spec, project.get("spec") or {}):
         return [problem]
     source, destination = spec.get("source") or {}, spec.get("destination") or {}
     if not source.get("repoURL") or not (source.get("path") or source.get("chart")):
@@ -41,10 +41,13 @@ def spec_errors(app: dict[str, Any], project: dict[str, Any] | None) -> list[str
     return found
 
 
-def _unsupported(spec: dict[str, Any]) -> str:
+def _unsupported(spec: dict[str, Any], project: dict[str, Any]) -> str:
     for key in ("sources", "sourceHydrator"):
         if spec.get(key):
             return f"not emulated: spec.{key}; use one spec.source"
+    for key in ("syncWindows", "signatureKeys", "sourceIntegrity"):
+        if project.get(key):
+            return f"not emulated: {key} of project {spec.get('project') or 'default'}"
     return ""
 
 

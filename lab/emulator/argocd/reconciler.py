@@ -40,11 +40,14 @@ class Memory:
 class Reconciler:
     """Does rounds; everything it writes is a function of the cluster and of git."""
 
-    def __init__(self, cluster: Cluster, sources: Sources, log: Log, self_heal: autosync.SelfHeal) -> None:
+    def __init__(
+        self, cluster: Cluster, sources: Sources, log: Log, self_heal: autosync.SelfHeal, *, wave_delay: float = 0.0
+    ) -> None:
         self._cluster = cluster
         self._sources = sources
         self._log = log
         self._self_heal = self_heal
+        self._wave_delay = wave_delay
 
     async def round(self, name: str, level: int, memory: Memory) -> None:
         """Look at the Application as far as ``level`` says; what is left to do later stands in ``memory.due``."""
@@ -90,7 +93,7 @@ class Reconciler:
             return await self._compare(app, source, revision)
 
         known = self._cluster.project((app.get("spec") or {}).get("project") or "default")
-        progress = await operation.advance(self._cluster, app, state, known, compare)
+        progress = await operation.advance(self._cluster, app, state, known, compare, wave_delay=self._wave_delay)
         self._write_operation(name, progress)
         if progress.again_in is not None:
             memory.due.append(progress.again_in)
@@ -124,7 +127,7 @@ class Reconciler:
     async def _compare(
         self, app: dict[str, Any], source: dict[str, Any], revision: str, *, fresh: bool = False
     ) -> Comparison:
-        if problem := comparison.unsupported_rule(app):
+        if problem := comparison.unsupported(self._cluster, app):
             return comparison.unreadable(self._cluster, app, revision, problem)
         try:
             rendered = await self._sources.render(app["metadata"]["name"], source, revision, fresh=fresh)

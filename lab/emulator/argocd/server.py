@@ -23,6 +23,11 @@ from lab.emulator.component import Listener
 from lab.emulator.config import Config
 from lab.emulator.kube.store import Change, Store
 
+_WAVE_DELAY = 2.0
+"""Seconds between two waves of a sync upstream (ARGOCD_SYNC_WAVE_DELAY)."""
+_RESTART = 2.0
+"""Seconds for which argocd-server is away upstream after a change of the webhook secret (contracts F.2, H.5)."""
+
 
 class Api(Protocol):
     """The part of the API server that is needed."""
@@ -40,7 +45,9 @@ class ArgoCd:
         self.cluster = Cluster(api.store)
         self._git = Git(folder / "repos")
         sources = Sources(self.cluster, self._git)
-        reconciler = Reconciler(self.cluster, sources, self._log, SelfHeal())
+        reconciler = Reconciler(
+            self.cluster, sources, self._log, SelfHeal(), wave_delay=_WAVE_DELAY if config.upstream else 0.0
+        )
         self.controller = Controller(self.cluster, sources, reconciler, self._log)
         self.webhook = Webhook(self.cluster, self._log, self.controller.request)
         self._listener: Listener | None = None
@@ -77,13 +84,14 @@ class ArgoCd:
         return app
 
     def _changed(self, change: Change) -> None:
-        """Log what the real server logs when it restarts itself for a new webhook secret; it misses no hook here."""
+        """Restart, as far as it can be seen, when the webhook secret changes: hooks are missed only upstream."""
         meta = change.object["metadata"]
         if (meta.get("namespace"), meta.get("name"), change.resource.kind) != (NAMESPACE, "argocd-secret", "Secret"):
             return
         secret = self.webhook.secret()
         if self._secret is not None and secret != self._secret:
             self._log.info("gitlab secret modified. restarting")
+            self.webhook.away_for(_RESTART if self._config.upstream else 0.0)
         self._secret = secret
 
 

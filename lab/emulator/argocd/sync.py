@@ -38,9 +38,11 @@ class Request:
     force: bool = False
     options: tuple[str, ...] = ()
     only: tuple[dict[str, Any], ...] = ()
+    confirmed: bool = False
+    """Whether somebody has approved the prunes that ask for it."""
 
     @classmethod
-    def of(cls, operation: dict[str, Any]) -> Request:
+    def of(cls, operation: dict[str, Any], *, confirmed: bool = False) -> Request:
         """Read it from ``operation.sync``."""
         strategy = operation.get("syncStrategy") or {}
         chosen = strategy.get("apply") or strategy.get("hook") or {}
@@ -50,6 +52,7 @@ class Request:
             force=bool(chosen.get("force")),
             options=tuple(str(item) for item in operation.get("syncOptions") or []),
             only=tuple(operation.get("resources") or []),
+            confirmed=confirmed,
         )
 
     def has(self, wanted: str) -> bool:
@@ -103,7 +106,7 @@ class Sync:
     def _run(self, pending: list[Task], done: dict[Key, dict[str, Any]]) -> Step:
         batch = [task for task in pending if task.wave == pending[0].wave]
         waits = [task for task in batch if task.prune and option(task.live, "Prune") == "confirm"]
-        if waits:
+        if waits and not self._request.confirmed:
             return Step(RUNNING, _waiting(waits, "pruning confirmation of"), list(done.values()))
         for task in sorted(batch, key=lambda task: not task.prune):
             code, message = self._prune(task) if task.prune else self._apply(task)
@@ -119,8 +122,8 @@ class Sync:
     def _tasks(self, comparison: Comparison) -> list[Task]:
         chosen = [resource for resource in comparison.resources if self._concerns(resource)]
         tasks = [Task(resource.target, resource.live) for resource in chosen]
-        if self._request.has("CreateNamespace=true") and (namespace := self._missing_namespace(comparison)):
-            tasks.append(Task(namespace, None))
+        if self._request.has("CreateNamespace=true") and (namespace := self._namespace_wanted(comparison)):
+            tasks.append(Task(namespace, self._cluster.get(Key("", "Namespace", "", self._namespace))))
         return ordering.ordered(tasks, prune_last=self._request.has("PruneLast=true"))
 
     def _concerns(self, resource: Resource) -> bool:
@@ -131,13 +134,13 @@ class Sync:
         only_differing = self._request.has("ApplyOutOfSyncOnly=true") and resource.status == SYNCED
         return self._request.includes(resource.key) and not only_differing
 
-    def _missing_namespace(self, comparison: Comparison) -> dict[str, Any] | None:
+    def _namespace_wanted(self, comparison: Comparison) -> dict[str, Any] | None:
         """The destination namespace when nothing else makes it. It is not tracked, so it is never pruned."""
         key = Key("", "Namespace", "", self._namespace)
         described = any(resource.key == key and resource.target for resource in comparison.resources)
-        if not self._namespace or described or self._cluster.get(key) is not None:
-            return None
         managed = ((self._app.get("spec") or {}).get("syncPolicy") or {}).get("managedNamespaceMetadata") or {}
+        if not self._namespace or described or (self._cluster.get(key) is not None and not managed):
+            return None
         return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace, **managed}}
 
     def _invalid(self, tasks: list[Task], done: dict[Key, dict[str, Any]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,9 +38,16 @@ class Webhook:
         self._cluster = cluster
         self._log = log
         self._refresh = refresh
+        self._away_until = 0.0
+
+    def away_for(self, seconds: float) -> None:
+        """Answer nothing but 502 for a while."""
+        self._away_until = time.monotonic() + seconds
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer as argocd-server does; 200 means only that the event was understood."""
+        if time.monotonic() < self._away_until:
+            return _refused(502, "Bad Gateway")
         for header, sender in _OTHER_SENDERS.items():
             if header in request.headers:
                 return _refused(400, f"not emulated: webhooks of {sender}")

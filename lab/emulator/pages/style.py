@@ -11,7 +11,7 @@ CSS = """
 body{margin:0;background:var(--ground);color:var(--text);
 font:18px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 a{color:var(--link);text-decoration:none}a:hover,a:focus-visible{text-decoration:underline}
-.banner{background:var(--banner);color:var(--banner-text);padding:.35rem 1.5rem;display:flex;gap:1rem;
+.banner{background:var(--banner);color:var(--banner-text);padding:.35rem 1.5rem;display:flex;gap:.1rem 1rem;
 align-items:baseline;flex-wrap:wrap}
 .banner strong{letter-spacing:.12em}
 .trail{padding:.6rem 1.5rem;border-bottom:1px solid var(--line);color:var(--quiet)}
