@@ -184,3 +184,18 @@ def test_bulk_removal_spares_latest_and_what_is_kept_and_runs_once_an_hour(world
     assert world.api("DELETE", f"{base}/tags/b1").status == 200
     assert world.api("DELETE", base).status == 202
     assert world.api("GET", f"{base}/tags").status == 404
+
+
+def test_images_follow_a_project_that_is_renamed_and_leave_its_path_free(world: World):
+    made = world.api("POST", "/projects", {"name": "short"}).json
+    world.push_image("root/short", "v1")
+    world.push_image("root/short/part", "v1")
+    assert world.api("DELETE", f"/projects/{made['id']}").status == 202
+    renamed = world.api("GET", f"/projects/{made['id']}").json["path_with_namespace"]
+    assert renamed != "root/short"
+    rows = world.api("GET", f"/projects/{made['id']}/registry/repositories?tags_count=1").json
+    assert [(row["path"], row["tags_count"]) for row in rows] == [(renamed, 1), (f"{renamed}/part", 1)]
+    again = world.api("POST", "/projects", {"name": "short"}).json
+    assert world.api("GET", f"/projects/{again['id']}/registry/repositories").json == []
+    assert world.registry("GET", "/root/short/manifests/v1").code == "MANIFEST_UNKNOWN"
+    assert world.registry("GET", f"/{renamed}/manifests/v1").status == 200

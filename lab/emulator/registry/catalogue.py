@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lab.emulator.database import Database
@@ -42,8 +42,7 @@ class Catalogue:
             return
         name = path[len(project.path_with_namespace) :].lstrip("/")
         row = Repository(self._database.next_id(_KIND), project.id, path, name, iso())
-        self._rows[row.id] = row
-        self._database.put(_KIND, row.id, asdict(row))
+        self._put(row)
 
     def of_project(self, project_id: int) -> list[Repository]:
         """The rows of a project, oldest first."""
@@ -52,6 +51,14 @@ class Catalogue:
     def get(self, repository_id: int) -> Repository | None:
         """The row with this id."""
         return self._rows.get(repository_id)
+
+    def rename(self, project: Project) -> None:
+        """Let the rows of a project follow its path; can be repeated, also after half of it was done."""
+        for row in self.of_project(project.id):
+            path = "/".join(part for part in (project.path_with_namespace.lower(), row.name) if part)
+            if path != row.path:
+                self._storage.rename_repository(row.path, path)
+                self._put(replace(row, path=path))
 
     def remove(self, row: Repository) -> None:
         """Forget a row and everything stored under its path."""
@@ -114,3 +121,7 @@ class Catalogue:
     def _config(self, row: Repository, config: dict[str, Any]) -> dict[str, Any]:
         content = self._storage.document(row.path, str(config.get("digest", "")))
         return content if isinstance(content, dict) else {}
+
+    def _put(self, row: Repository) -> None:
+        self._rows[row.id] = row
+        self._database.put(_KIND, row.id, asdict(row))

@@ -40,6 +40,9 @@ class Registry:
         ).add_routes(gitlab.app)
         Api(gitlab.access, gitlab.projects, self._catalogue, self._storage).add_routes(gitlab.app)
         gitlab.on_project_removed.append(self._forget)
+        gitlab.on_project_renamed.append(lambda project, _old: self._catalogue.rename(project))
+        for project in gitlab.projects.all():  # a process that was killed may have left a renaming half done
+            self._catalogue.rename(project)
         self._app = self._application(gate)
         self._listener: Listener | None = None
         self._tasks = Tasks()

@@ -107,6 +107,15 @@ class Storage:
         for part in ("_manifests", "_layers"):
             shutil.rmtree(self._repositories / name / part, ignore_errors=True)
 
+    def rename_repository(self, old: str, new: str) -> None:
+        """Move a repository, not the ones whose names continue its own; what was left under ``new`` goes."""
+        for part in ("_manifests", "_layers"):
+            source, target = self._repositories / old / part, self._repositories / new / part
+            if source.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(target, ignore_errors=True)
+                source.rename(target)
+
     # Blobs
 
     def blob(self, name: str, digest: Digest) -> Path | None:
