@@ -1,0 +1,144 @@
+"""kube-proxy's part: a local listener per service port that passes connections to the ready endpoints.
+
+Cluster IPs lead nowhere here, so that pods are told ``127.0.0.1`` and the listener's port. While a service has no
+ready endpoint nobody listens: a connection is refused, as on a real cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from lab.emulator.component import Tasks
+from lab.emulator.config import Config
+from lab.emulator.workloads.cluster import DAEMON_SETS, DEPLOYMENTS, ENDPOINTS, PODS, SERVICES, STATEFUL_SETS, Cluster
+from lab.emulator.workloads.endpoints import targets
+from lab.emulator.workloads.environment import service_variables, shell_name
+from lab.emulator.workloads.images import is_simulated
+from lab.emulator.workloads.objects import Obj
+from lab.emulator.workloads.ports import LOOPBACK, PortPool
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 65536
+
+
+class _Forward:
+    """The listener of one service port."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.targets: list[tuple[str, int]] = []
+        self._next = 0
+        self._server: asyncio.Server | None = None
+        self._lock = asyncio.Lock()
+
+    async def adjust(self) -> None:
+        """Listen exactly while there are targets."""
+        async with self._lock:
+            if self.targets and self._server is None:
+                self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+            elif not self.targets and self._server is not None:
+                self._server.close()
+                self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(len(self.targets)):
+            self._next = (self._next + 1) % max(1, len(self.targets))
+            with contextlib.suppress(OSError, IndexError):
+                there = await asyncio.open_connection(*self.targets[self._next])
+                await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+                break
+        writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy one direction, and pass on its end."""
+    with contextlib.suppress(OSError):
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+
+
+class ServiceProxy:
+    """All service ports of the cluster."""
+
+    def __init__(self, config: Config, cluster: Cluster, ports: PortPool, tasks: Tasks) -> None:
+        self._config = config
+        self._cluster = cluster
+        self._ports = ports
+        self._tasks = tasks
+        self._forwards: dict[tuple[str, str, str], _Forward] = {}
+
+    def reconcile(self, namespace: str, name: str) -> None:
+        """Have the service's ports lead to its ready endpoints."""
+        service = self._cluster.store.find(*SERVICES, namespace, name)
+        found = self._cluster.store.find(*ENDPOINTS, namespace, name)
+        wanted = {}
+        if service is not None and (namespace, name) != ("default", "kubernetes"):
+            wanted = {port.get("name", ""): port for port in service["spec"].get("ports") or ()}
+        for key in [key for key in self._forwards if key[:2] == (namespace, name) and key[2] not in wanted]:
+            forward = self._forwards.pop(key)
+            forward.targets = []
+            self._tasks.spawn(self._drop(forward), f"proxy of {namespace}/{name}")
+        for port_name, port in wanted.items():
+            forward = self._forward(namespace, name, port_name)
+            forward.targets = targets(found, port) if port.get("protocol", "TCP") == "TCP" else []
+            self._tasks.spawn(forward.adjust(), f"proxy of {namespace}/{name}")
+
+    def _forward(self, namespace: str, name: str, port_name: str) -> _Forward:
+        key = (namespace, name, port_name)
+        if key not in self._forwards:
+            self._forwards[key] = _Forward(self._ports.reserve())
+        return self._forwards[key]
+
+    async def _drop(self, forward: _Forward) -> None:
+        await forward.adjust()
+        self._ports.release([forward.port])
+
+    def variables(self, namespace: str) -> dict[str, str]:
+        """What pods of ``namespace`` learn about services, ``<NAME>_SIMULATED`` included."""
+        services = []
+        result: dict[str, str] = {}
+        for service in self._cluster.store.select(*SERVICES, namespace):
+            name = service["metadata"]["name"]
+            names = [port.get("name", "") for port in service["spec"].get("ports") or ()]
+            services.append((service, {each: self._forward(namespace, name, each).port for each in names}))
+            if self._simulated(service):
+                result[f"{shell_name(name)}_SIMULATED"] = "true"
+        kubernetes = self._cluster.store.find(*SERVICES, "default", "kubernetes")
+        if kubernetes is not None:
+            services = [each for each in services if each[0]["metadata"]["uid"] != kubernetes["metadata"]["uid"]]
+            services.append((kubernetes, {"https": self._config.kubernetes_port}))
+        return result | service_variables(services)
+
+    def _simulated(self, service: Obj) -> bool:
+        """Whether all that the service selects is simulated.
+
+        Templates count as well as pods: an application and its database start at the same time.
+        """
+        selector = (service["spec"].get("selector") or {}).items()
+        namespace = service["metadata"]["namespace"]
+        owners = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
+        templates = [
+            each["spec"]["template"] for kind in owners for each in self._cluster.store.select(*kind, namespace)
+        ]
+        candidates = [*templates, *self._cluster.store.select(*PODS, namespace)]
+        chosen = [each for each in candidates if selector and selector <= (_labels(each)).items()]
+        return bool(chosen) and all(self._is_simulated(each["spec"]) for each in chosen)
+
+    def _is_simulated(self, spec: Obj) -> bool:
+        return all(is_simulated(each["image"], self._config.registry) for each in spec["containers"])
+
+    async def stop(self) -> None:
+        """Close every listener."""
+        for forward in self._forwards.values():
+            forward.targets = []
+            await forward.adjust()
+
+
+def _labels(obj: Obj) -> dict[str, str]:
+    return (obj.get("metadata") or {}).get("labels") or {}

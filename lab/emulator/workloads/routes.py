@@ -1,0 +1,93 @@
+"""Which backend an Ingress means for a request: hosts, paths, precedence; pure functions.
+
+Source: networking.k8s.io/v1 IngressRule, and Traefik's rule that a longer match comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lab.emulator.workloads.objects import Obj, terminating
+
+CLASS = "traefik"
+"""The ingress class that this cluster's controller serves; it is k3s's default."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One path of one rule."""
+
+    namespace: str
+    ingress: str
+    host: str
+    """Empty for every host; may begin with ``*.``."""
+    path: str
+    exact: bool
+    service: str
+    port: int | str
+
+
+def is_ours(ingress: Obj) -> bool:
+    """Whether the cluster's controller serves the Ingress: its class is ours or not given."""
+    name = ingress["spec"].get("ingressClassName")
+    if name is None:
+        name = (ingress["metadata"].get("annotations") or {}).get("kubernetes.io/ingress.class")
+    return name in (None, "", CLASS)
+
+
+def routes(ingresses: Iterable[Obj]) -> list[Route]:
+    """Every route of the Ingresses that we serve, the most specific first."""
+    found: list[Route] = []
+    for ingress in ingresses:
+        if not is_ours(ingress) or terminating(ingress):
+            continue
+        for rule in ingress["spec"].get("rules") or ():
+            for path in (rule.get("http") or {}).get("paths") or ():
+                found += _route(ingress, rule.get("host") or "", path.get("path") or "/", path)
+        if ingress["spec"].get("defaultBackend"):
+            backend = {"backend": ingress["spec"]["defaultBackend"]}
+            found += _route(ingress, "", "/", backend)
+    return sorted(found, key=_rank)
+
+
+def _route(ingress: Obj, host: str, path: str, entry: dict[str, Any]) -> list[Route]:
+    service = entry["backend"].get("service")
+    if service is None:
+        return []
+    port = service.get("port") or {}
+    metadata = ingress["metadata"]
+    exact = entry.get("pathType") == "Exact"
+    target = port.get("name") or int(port.get("number") or 0)
+    return [Route(metadata["namespace"], metadata["name"], host.lower(), path, exact, service["name"], target)]
+
+
+def _rank(route: Route) -> tuple[Any, ...]:
+    """A host before a wildcard before none; a longer path first; at equal length an exact one."""
+    kind = 2 if not route.host else 1 if route.host.startswith("*.") else 0
+    return kind, -len(route.host), -len(route.path), not route.exact, route.namespace, route.ingress
+
+
+def choose(table: Iterable[Route], host: str, path: str) -> Route | None:
+    """The first route that matches a request's host (a port is ignored) and path."""
+    name = host.lower()
+    if not name.endswith("]"):
+        name = name.rpartition(":")[0] if ":" in name else name
+    return next((route for route in table if _host_matches(route.host, name) and _path_matches(route, path)), None)
+
+
+def _host_matches(pattern: str, name: str) -> bool:
+    if not pattern:
+        return True
+    if pattern.startswith("*."):
+        first, dot, rest = name.partition(".")
+        return bool(first and dot) and rest == pattern[2:]
+    return name == pattern
+
+
+def _path_matches(route: Route, path: str) -> bool:
+    if route.exact:
+        return path == route.path
+    prefix = route.path.rstrip("/")
+    return path == prefix or path.startswith(prefix + "/")
