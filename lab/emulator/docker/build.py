@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lab.emulator.docker import layer as layers
-from lab.emulator.docker import oci, transfer
-from lab.emulator.docker.client import RegistryError
+from lab.emulator.docker import oci
 from lab.emulator.docker.copying import CopyError
 from lab.emulator.docker.credentials import HUB_KEY, Credentials
 from lab.emulator.docker.dockerfile import Dockerfile, DockerfileError, Instruction, Stage, parse
@@ -271,9 +270,11 @@ class Build:
             return local
         if not ours:
             return None
+        from lab.emulator.docker import client, transfer  # noqa: PLC0415 - HTTP costs a third of a build's time
+
         try:
             return transfer.pull(self._store, reference, self._credentials, say)
-        except RegistryError as error:
+        except client.RegistryError as error:
             reason = f"{reference}: not found" if error.status == 404 else str(error)
             problem = f"failed to resolve source metadata for {reference}: {reason}"
             raise DockerError(f"failed to solve: {reference.familiar}: {problem}") from error

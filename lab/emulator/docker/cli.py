@@ -103,12 +103,14 @@ def _commands(name: str) -> dict[str, Command]:
         from lab.emulator.docker import build_command  # noqa: PLC0415
 
         return {"build": build_command.build}
+    if name in {"push", "pull"}:
+        from lab.emulator.docker import exchange  # noqa: PLC0415
+
+        return {"push": exchange.push, "pull": exchange.pull}
     from lab.emulator.docker import images  # noqa: PLC0415
 
     return {
         "tag": images.tag,
-        "push": images.push,
-        "pull": images.pull,
         "images": images.listing,
         "inspect": images.inspect,
         "rmi": images.remove,

@@ -1,4 +1,4 @@
-"""``docker tag``, ``push``, ``pull``, ``images``, ``inspect`` and ``rmi``."""
+"""``docker tag``, ``images``, ``inspect`` and ``rmi``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from calendar import timegm
 from pathlib import Path
 from typing import Any
 
-from lab.emulator.docker import oci, transfer
-from lab.emulator.docker.client import RegistryError
-from lab.emulator.docker.credentials import Credentials
 from lab.emulator.docker.errors import DockerError, NotEmulatedError
 from lab.emulator.docker.flags import Flag, parse
 from lab.emulator.docker.references import InvalidReferenceError, Reference
@@ -47,84 +44,6 @@ def tag(arguments: list[str]) -> None:
     store.tag(target, image.digest)
 
 
-def push(arguments: list[str]) -> None:
-    """Upload an image, or all tags of a repository."""
-    flags = (Flag("all-tags", "a", boolean=True), Flag("quiet", "q", boolean=True))
-    parsed = parse(arguments, (*flags, Flag("disable-content-trust", boolean=True)))
-    if len(parsed.arguments) != 1:
-        raise DockerError("docker: 'docker push' requires 1 argument\n\nUsage:  docker push [OPTIONS] NAME[:TAG]")
-    reference = _reference(parsed.arguments[0], default_tag=None if parsed.on("all-tags") else "latest")
-    if reference.digest:
-        raise DockerError("cannot push a digest reference")
-    store, credentials = open_store(), Credentials.of_user()
-    if parsed.on("all-tags"):
-        if reference.tag:
-            raise DockerError("tag can't be used with --all-tags/-a")
-        references = [r for r in map(parse_reference, store.names()) if r.name == reference.name]
-    else:
-        references = [reference]
-    found = [(each, image) for each in references if (image := store.by_reference(each))]
-    if not found:
-        raise DockerError(f"An image does not exist locally with the tag: {reference.familiar_name}")
-    for each, image in found:
-        push_image(store, image, each, credentials, quiet=parsed.on("quiet"))
-
-
-def push_image(store: Store, image: Image, reference: Reference, credentials: Credentials, *, quiet: bool) -> None:
-    """Push one name of an image and print what Docker prints."""
-
-    def say(text: str) -> None:
-        if not quiet:
-            sys.stdout.write(text + "\n")
-            sys.stdout.flush()
-
-    say(f"The push refers to repository [{reference.name}]")
-    transfer.push(store, image, reference, credentials, say)
-    if quiet:
-        sys.stdout.write(f"{reference}\n")
-
-
-def pull(arguments: list[str]) -> None:
-    """Download an image."""
-    flags = (Flag("quiet", "q", boolean=True), Flag("platform"), Flag("disable-content-trust", boolean=True))
-    parsed = parse(arguments, flags)
-    if len(parsed.arguments) != 1:
-        raise DockerError(
-            "docker: 'docker pull' requires 1 argument\n\nUsage:  docker pull [OPTIONS] NAME[:TAG|@DIGEST]"
-        )
-    platform = parsed.last("platform")
-    if platform and platform != f"linux/{oci.architecture()}":
-        raise NotEmulatedError(f"--platform {platform} (this machine is linux/{oci.architecture()})")
-    name = _reference(parsed.arguments[0], default_tag=None)
-    reference = _reference(parsed.arguments[0])
-    quiet = parsed.on("quiet")
-
-    def say(text: str) -> None:
-        if not quiet:
-            sys.stdout.write(text + "\n")
-
-    if name.tag is None and name.digest is None:
-        say("Using default tag: latest")
-    say(f"{reference.selector}: Pulling from {reference.path}")
-    try:
-        image = transfer.pull(open_store(), reference, Credentials.of_user(), say)
-    except RegistryError as error:
-        raise DockerError(f"Error response from daemon: {_pull_problem(reference, error)}") from error
-    say(f"Digest: {image.digest}")
-    say(f"Status: Downloaded image for {reference.familiar}")
-    sys.stdout.write(f"{reference}\n")
-
-
-def _pull_problem(reference: Reference, error: RegistryError) -> str:
-    """Docker's words (moby, distribution/errors.go)."""
-    if error.status == 404:
-        return f"manifest for {reference.familiar} not found: {error}"
-    if str(error).startswith("denied:"):
-        missing = "repository does not exist or may require 'docker login'"
-        return f"pull access denied for {reference.familiar_name}, {missing}: {error}"
-    return str(error)
-
-
 def remove(arguments: list[str]) -> None:
     """Remove names; content stays in the store."""
     parsed = parse(arguments, (Flag("force", "f", boolean=True), Flag("no-prune", boolean=True)))
@@ -136,9 +55,9 @@ def remove(arguments: list[str]) -> None:
         if image is None:
             if parsed.on("force"):
                 continue
-            raise DockerError(f"Error response from daemon: No such image: {_reference(text).familiar}")
-        named = store.by_reference(_reference(text)) is not None
-        for reference in [_reference(text)] if named else store.names_of(image):
+            raise DockerError(f"Error response from daemon: No such image: {reference_of(text).familiar}")
+        named = store.by_reference(reference_of(text)) is not None
+        for reference in [reference_of(text)] if named else store.names_of(image):
             store.untag(reference)
             sys.stdout.write(f"Untagged: {reference.familiar}\n")
 
@@ -153,7 +72,7 @@ def listing(arguments: list[str]) -> None:
     )
     parsed = parse(arguments, (*flags, Flag("digests", boolean=True)))
     store = open_store()
-    wanted = _reference(parsed.arguments[0], default_tag=None) if parsed.arguments else None
+    wanted = reference_of(parsed.arguments[0], default_tag=None) if parsed.arguments else None
     rows = []
     for name in store.names():
         reference = parse_reference(name)
@@ -249,7 +168,8 @@ def _document(store: Store, image: Image) -> dict[str, Any]:
     }
 
 
-def _reference(text: str, *, default_tag: str | None = "latest") -> Reference:
+def reference_of(text: str, *, default_tag: str | None = "latest") -> Reference:
+    """Parse an argument; raises DockerError."""
     try:
         return parse_reference(text, default_tag=default_tag)
     except InvalidReferenceError as error:
