@@ -43,9 +43,10 @@ def message(text: str) -> bytes:
 def read_request(body: IO[bytes]) -> Request:
     """Read commands and push options from the start of ``body``; raises `ProtocolError`."""
     commands, capabilities = [], frozenset[str]()
-    for number, line in enumerate(_section(body)):
-        if number == 0 and b"\0" in line:
-            line, _, names = line.partition(b"\0")  # noqa: PLW2901 - the rest of the first line is the list
+    for line in _section(body):
+        if not commands and b"\0" in line:
+            # The first command carries the list; a push from a shallow clone has "shallow" lines before it.
+            line, _, names = line.partition(b"\0")  # noqa: PLW2901 - the rest of the line is the list
             capabilities = frozenset(names.decode().split())
         text = line.decode(errors="replace").rstrip("\n")
         if text.startswith("shallow "):
