@@ -170,6 +170,7 @@ def test_what_dockerignore_names_is_not_in_the_context(docker):
         ("COPY --from=alpine /etc /x", "not emulated: COPY --from=alpine"),
         ("COPY --from=later a /x", "circular dependency|not emulated"),
         ("ADD https://example.org/x /x", "not emulated: ADD of a URL"),
+        ("COPY [z-a] /x", "syntax error in pattern"),
         ("EXPOSE 99999", "invalid containerPort: 99999"),
         ("HEALTHCHECK --interval=1x CMD true", 'invalid duration "1x"'),
         ("ONBUILD ONBUILD RUN x", "ONBUILD isn't allowed as an ONBUILD trigger"),
@@ -281,6 +282,16 @@ def test_many_builds_at_once_share_the_store(docker):
     assert [each.stderr for each in done] == [""] * 8
     assert [docker.inspect(f"x:{n}")["Config"]["Env"][-1] for n in range(8)] == [f"N={n}" for n in range(8)]
     assert not list((docker.folder / "store" / "blobs" / "sha256").glob(".*"))
+
+
+def test_files_that_cannot_be_read_end_in_a_message(docker):
+    context = docker.context("FROM scratch\nCOPY . /\n", _dot_dockerignore="[z-a]\n")
+    assert ".dockerignore: syntax error in pattern" in docker.fails("build", context)
+    (docker.folder / "other").mkdir()
+    (docker.folder / "other" / "blobs").write_text("in the way")
+    problem = docker.fails("build", context, LAB_DOCKER_STORE=str(docker.folder / "other"))
+    assert problem.startswith("Error: ")
+    assert "Traceback" not in problem
 
 
 def test_images_are_listed_and_removed_by_name(docker):

@@ -112,7 +112,10 @@ class Build:
         own = self._options.file.with_name(self._options.file.name + ".dockerignore")
         for path in (own, self._options.context / ".dockerignore"):
             if path.is_file():
-                return Ignore(path.read_text())
+                try:
+                    return Ignore(path.read_text())
+                except ValueError as error:
+                    raise DockerError(f"failed to solve: {path.name}: {error}") from error
         return Ignore("")
 
     @cached_property

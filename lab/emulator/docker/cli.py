@@ -44,6 +44,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:  # an unreadable file, a full disk
+        sys.exit(f"Error: {error}")
 
 
 def run(arguments: list[str]) -> None:

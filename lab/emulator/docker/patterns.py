@@ -9,6 +9,8 @@ import posixpath
 import re
 from functools import lru_cache
 
+_BAD = "syntax error in pattern"
+
 
 def has_wildcard(text: str) -> bool:
     """Whether ``text`` is a pattern rather than a name."""
@@ -18,7 +20,14 @@ def has_wildcard(text: str) -> bool:
 @lru_cache(maxsize=512)
 def component(pattern: str) -> re.Pattern[str]:
     """A pattern for one path component; raises ValueError("syntax error in pattern")."""
-    return re.compile(_translate(pattern) + r"\Z", re.DOTALL)
+    return _compile(_translate(pattern) + r"\Z")
+
+
+def _compile(expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression, re.DOTALL)
+    except re.error as error:  # a range that runs backwards
+        raise ValueError(_BAD) from error
 
 
 def _translate(pattern: str, *, stars: bool = False) -> str:
@@ -38,7 +47,7 @@ def _translate(pattern: str, *, stars: bool = False) -> str:
         if char == "[":
             end = pattern.find("]", at + 2)
             if end < 0:
-                raise ValueError("syntax error in pattern")
+                raise ValueError(_BAD)
             body = pattern[at + 1 : end].replace("\\", "\\\\")
             found.append(f"(?!/)[{body}]" if not body.startswith("^") else f"[^/{body[1:]}]")
             at = end + 1
@@ -46,7 +55,7 @@ def _translate(pattern: str, *, stars: bool = False) -> str:
         if char == "\\":
             at += 1
             if at == len(pattern):
-                raise ValueError("syntax error in pattern")
+                raise ValueError(_BAD)
             found.append(re.escape(pattern[at]))
         else:
             found.append({"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char))
@@ -55,7 +64,10 @@ def _translate(pattern: str, *, stars: bool = False) -> str:
 
 
 class Ignore:
-    """The rules of a ``.dockerignore`` file; the last one that matches decides."""
+    """The rules of a ``.dockerignore`` file; the last one that matches decides.
+
+    Raises ValueError for a pattern that is none.
+    """
 
     def __init__(self, text: str) -> None:
         self._rules: list[tuple[re.Pattern[str], bool]] = []
@@ -66,7 +78,7 @@ class Ignore:
             keep = line.startswith("!")
             pattern = posixpath.normpath(line.removeprefix("!").strip()).lstrip("/")
             if pattern not in {".", ""}:
-                self._rules.append((re.compile(_translate(pattern, stars=True) + r"(?:/.*)?\Z", re.DOTALL), keep))
+                self._rules.append((_compile(_translate(pattern, stars=True) + r"(?:/.*)?\Z"), keep))
         self.prunes = not any(keep for _, keep in self._rules)
         """Whether what lies under an ignored folder is ignored for sure."""
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lab.emulator.docker import layer as layers
-from lab.emulator.docker.copying import Copy, CopyError, attributes, make_folder
+from lab.emulator.docker.copying import Copy, attributes, make_folder
 from lab.emulator.docker.dockerfile import Dockerfile, DockerfileError, Instruction, instruction
-from lab.emulator.docker.expand import Expander, ExpansionError
+from lab.emulator.docker.expand import Expander
 from lab.emulator.docker.layer import Layer
 from lab.emulator.docker.store import Store
 from lab.emulator.docker.tree import Node, Tree
@@ -101,7 +101,7 @@ class StageBuilder:
         self._say = say
         try:
             self._handlers[step.keyword](self, step)
-        except (ExpansionError, CopyError) as error:
+        except ValueError as error:  # of expansion, of copying, of a pattern
             raise DockerfileError(self._around.file.source, step.line, str(error)) from error
 
     @property

@@ -63,7 +63,7 @@ class Api:
         row = self._catalogue.get(_number(request))
         project = self._projects.get(row.project_id) if row else None
         if row is None or project is None or not self._access.sees(caller, project):
-            raise ApiError.not_found("Container Repository")
+            raise ApiError.message(404, "404 Not Found")
         self._access.require(caller, project, REPORTER)
         options = {name: _flag(request, name) for name in ("tags", "tags_count")}
         shown = self._catalogue.describe(row, **options)
@@ -145,7 +145,7 @@ class Api:
         _, project = self._project(request, level)
         row = self._catalogue.get(_number(request))
         if row is None or row.project_id != project.id:
-            raise ApiError.not_found("Container Repository")
+            raise ApiError.message(404, "404 Not Found")
         return row
 
 

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,6 +29,8 @@ from typing import Any
 
 ALGORITHMS = {"sha256": 64, "sha512": 128}
 _BLOCK = 1 << 20
+_ABANDONED = 7 * 86400
+"""Seconds after which an unfinished upload is dropped, as distribution does by default (168 h)."""
 _UPLOAD = re.compile(r"[0-9a-f-]{36}\Z")
 
 
@@ -86,6 +89,9 @@ class Storage:
             made.mkdir(parents=True, exist_ok=True)
         for left in self._spare.iterdir():  # of a process that was killed
             left.unlink()
+        for upload in self._uploads.iterdir():
+            if upload.stat().st_mtime < time.time() - _ABANDONED:
+                self.cancel(upload.name)
 
     # Repositories
 
