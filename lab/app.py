@@ -9,6 +9,7 @@ import shlex
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,9 +84,11 @@ class Lab:
     def _report(self, outcomes: Sequence[plan.Outcome], *, dry: bool) -> None:
         """One line about the whole run; raises the first failure."""
         self.console.mask(self.state.secrets())
-        actions = sum(outcome.state in ("done", "needed", "unknown") for outcome in outcomes)
-        word = "to do" if dry else "done"
-        self.console.line(f"{actions} actions {word}, {len(outcomes) - actions} steps already as they should be.")
+        count = Counter(outcome.state for outcome in outcomes)
+        actions = count["done"] + count["needed"] + count["unknown"]
+        said = [f"{actions} actions {'to do' if dry else 'done'}", f"{count['satisfied']} already as they should be"]
+        said += [f"{count[state]} {state}" for state in ("failed", "skipped", "stopped") if count[state]]
+        self.console.line(", ".join(said) + ".")
         self.console.document({"type": "result", "actions": actions, "steps": len(outcomes), "dry": dry})
         failed = next((outcome.error for outcome in outcomes if outcome.state == "failed" and outcome.error), None)
         if failed:

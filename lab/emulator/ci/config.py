@@ -150,7 +150,8 @@ def _options(job: dict[str, Any]) -> dict[str, Any]:
         "environment": {"name": environment} if isinstance(environment, str) else environment,
         "coverage": job.get("coverage"),
     }
-    return {key: value for key, value in options.items() if value not in (None, [])}
+    # An empty list of dependencies has a meaning: no artifacts.
+    return {key: value for key, value in options.items() if value is not None and (value or key == "dependencies")}
 
 
 def _image(image: Any) -> dict[str, Any] | None:

@@ -43,12 +43,10 @@ class Queue:
         future = asyncio.get_running_loop().create_future()
         self._waiting.add(future)
         try:
-            await asyncio.wait_for(future, seconds)
-        except asyncio.TimeoutError:
-            return False
+            done, _ = await asyncio.wait({future}, timeout=seconds)
         finally:
             self._waiting.discard(future)
-        return True
+        return bool(done)
 
     def pick(self, runner: Runner) -> Job | None:
         """The oldest pending job that ``runner`` may run; it stays pending."""

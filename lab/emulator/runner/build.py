@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import platform
 import shutil
@@ -11,19 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from lab.emulator.children import Children
-from lab.emulator.runner import artifacts, script
+from lab.emulator.runner import script
 from lab.emulator.runner.client import REVISION, VERSION, Client
 from lab.emulator.runner.environment import Variables, environment, runner_variables, short
+from lab.emulator.runner.files import Files, FilesError
 from lab.emulator.runner.settings import Entry
+from lab.emulator.runner.shell import Shell
 from lab.emulator.runner.trace import Trace
 
 log = logging.getLogger(__name__)
 
 _AFTER_SCRIPT_TIMEOUT = 300.0
-_GRACE = 2.0
 
 
 class JobFailedError(Exception):
@@ -66,10 +64,17 @@ class Build:
     _how: str = ""
     _variables: Variables = field(init=False, repr=False)
     _environment: dict[str, str] = field(init=False, repr=False)
+    _shell: Shell = field(init=False)
+    _files: Files = field(init=False)
 
     def __post_init__(self) -> None:
+        folders = self.folders
         self.trace.on_end = self._wanted_end
-        self._variables = Variables(self.payload["variables"], self.folders.temporary)
+        self._variables = Variables(self.payload["variables"], folders.temporary)
+        self._shell = Shell(self.children, self.trace, folders.temporary, self.entry.shell)
+        self._files = Files(
+            self.payload, self.client, self.trace, self._variables, folders.project, folders.temporary, folders.cache
+        )
 
     def _wanted_end(self, how: str) -> None:
         if not self._how or how == "abort":
@@ -120,16 +125,30 @@ class Build:
         await asyncio.to_thread(self._prepare)
         with self.trace.section("get_sources", "Getting source from Git repository"):
             await self._get_sources()
-        if self.payload.get("cache"):
-            with self.trace.section("restore_cache", "Restoring cache"):
-                await self._restore_cache()
-        if dependencies := self.payload.get("dependencies"):
-            with self.trace.section("download_artifacts", "Downloading artifacts"):
-                await self._download(dependencies)
-        failure = await self._user_scripts()
-        await self._save(failure)
+        try:
+            failure = await self._work()
+        except FilesError as error:
+            raise JobFailedError(str(error), "runner_system_failure") from error
         if failure:
             raise failure
+
+    async def _work(self) -> JobFailedError | None:
+        """Everything between the sources and the job's end; returns what the script failed with."""
+        if self.payload.get("cache"):
+            with self.trace.section("restore_cache", "Restoring cache"):
+                await self._files.restore_caches()
+        if self.payload.get("dependencies"):
+            with self.trace.section("download_artifacts", "Downloading artifacts"):
+                await self._files.download()
+        failure = await self._user_scripts()
+        name, outcome = ("on_failure", "failed") if failure else ("on_success", "successful")
+        if caches := _wanted(self.payload.get("cache"), failure):
+            with self.trace.section("archive_cache", f"Saving cache for {outcome} job"):
+                await self._files.keep_caches(caches)
+        if entries := _wanted(self.payload.get("artifacts"), failure):
+            with self.trace.section(f"upload_artifacts_{name}", f"Uploading artifacts for {outcome} job"):
+                await self._files.upload(entries)
+        return failure
 
     def _introduce(self) -> None:
         trace, entry = self.trace, self.entry
@@ -187,7 +206,10 @@ class Build:
         }
         text = sources.script(self.folders.project, config)
         for attempt in range(int(self._variables.get("GET_SOURCES_ATTEMPTS") or 1), 0, -1):
-            code = await self._shell(text, cwd=self.folders.temporary, extra=environment)
+            code = await self._shell.run(
+                text, cwd=self.folders.temporary, environment={**self._environment, **environment}, end=self._end
+            )
+            self._raise_if_ended()
             if code == 0:
                 return
             if attempt > 1:
@@ -199,7 +221,7 @@ class Build:
         failure: JobFailedError | None = None
         for step in self.payload["steps"]:
             status = "canceled" if self._how else "failed" if failure else "success"
-            if (failure and step.get("when") == "on_success") or self._how == "abort":
+            if (failure and step.get("when") == "on_success") or self._how in ("abort", "interrupted"):
                 continue
             if (step.get("when") == "on_failure") and not failure:
                 continue
@@ -223,15 +245,13 @@ class Build:
             if not main:
                 self.trace.notice("Running after script...")
             text = script.commands(lines, folder=self.folders.project)
-            limit = None if main else _AFTER_SCRIPT_TIMEOUT
+            running = self._shell.run(
+                text, cwd=self.folders.project, environment=self._environment, end=None if self._how else self._end
+            )
             try:
-                code = await asyncio.wait_for(
-                    self._shell(text, cwd=self.folders.project, endable=main or self._how == ""), limit
-                )
+                code = await asyncio.wait_for(running, None if main else _AFTER_SCRIPT_TIMEOUT)
             except asyncio.TimeoutError:
-                if main:
-                    raise
-                self.trace.line("WARNING: after_script timed out")
+                self.trace.line("WARNING: after_script failed, but job will continue unaffected: it took too long")
                 return None
         if code == 0:
             return None
@@ -247,138 +267,11 @@ class Build:
         if self._how == "interrupted":
             raise JobFailedError("the runner was stopped", "runner_system_failure")
 
-    async def _shell(self, text: str, *, cwd: Path, extra: dict[str, str] | None = None, endable: bool = True) -> int:
-        """Run a script, its output into the trace; the whole process group ends with it. Returns the exit code."""
-        shell = self.entry.shell or shutil.which("bash") or "/bin/sh"
-        file = self.folders.temporary / "script.sh"
-        file.touch(mode=0o600)
-        file.write_text(text)
-        process = await self.children.spawn(
-            [shell, str(file)], cwd=cwd, env={**self._environment, **(extra or {})}, stdout=asyncio.subprocess.PIPE
-        )
-        reading = asyncio.create_task(self._read(process))
-        ending = asyncio.create_task(self._end.wait()) if endable else None
-        try:
-            waiting = {asyncio.create_task(process.wait())} | ({ending} if ending else set())
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if process.returncode is None:
-                await self.children.end(process, _GRACE)
-        finally:
-            await self._settle(process, reading, ending)
-        return process.returncode or 0
 
-    async def _settle(
-        self, process: asyncio.subprocess.Process, reading: asyncio.Task[None], ending: asyncio.Task[Any] | None
-    ) -> None:
-        """End the process group, then read what is left of its output."""
-        if process.returncode is None:
-            await self.children.end(process, _GRACE)
-        else:
-            self.children.forget(process)
-        if ending:
-            ending.cancel()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(reading, 5)
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None:
-            return
-        while data := await process.stdout.read(1 << 16):
-            self.trace.write(data)
-
-    async def _download(self, dependencies: list[dict[str, Any]]) -> None:
-        for found in dependencies:
-            self.trace.notice(f"Downloading artifacts for {found['name']} ({found['id']})...")
-            archive = self.folders.temporary / f"dependency-{found['id']}.zip"
-            status = await self.client.download(found["id"], found["token"], archive)
-            if status != 200:
-                raise JobFailedError(f"downloading artifacts of job {found['id']}: {status}", "runner_system_failure")
-            try:
-                await asyncio.to_thread(artifacts.unpack_zip, archive, self.folders.project)
-            except artifacts.UnsafeArchiveError as error:
-                raise JobFailedError(f"unsafe path in artifacts: {error}", "runner_system_failure") from error
-
-    async def _save(self, failure: JobFailedError | None) -> None:
-        """Upload artifacts and keep caches, as their ``when`` says."""
-        for cache in self.payload.get("cache") or []:
-            if _wanted(cache, failure) and "push" in (cache.get("policy") or "pull-push"):
-                await asyncio.to_thread(self._keep_cache, cache)
-        wanted = [entry for entry in self.payload.get("artifacts") or [] if _wanted(entry, failure)]
-        if not wanted:
-            return
-        name = "on_failure" if failure else "on_success"
-        with self.trace.section(
-            f"upload_artifacts_{name}",
-            f"Uploading artifacts for {name[3:].replace('success', 'successful').replace('failure', 'failed')} job",
-        ):
-            for entry in wanted:
-                await self._upload(entry)
-
-    async def _upload(self, entry: dict[str, Any]) -> None:
-        self.trace.notice("Uploading artifacts...")
-        expanded = {
-            **entry,
-            **{key: [self._variables.expand(p) for p in entry.get(key) or []] for key in ("paths", "exclude")},
-        }
-        members = await asyncio.to_thread(artifacts.files, self.folders.project, expanded)
-        for path in expanded["paths"]:
-            count = sum(1 for member in members)
-            self.trace.line(f"{path}: found {count} matching artifact files and directories")
-        if not members:
-            self.trace.error("ERROR: No files to upload")
-            return
-        zipped = entry.get("artifact_format") != "gzip"
-        name = (self._variables.expand(entry.get("name") or "") or "artifacts") + (".zip" if zipped else ".gz")
-        target = self.folders.temporary / f"upload-{entry.get('artifact_type')}"
-        if zipped:
-            await asyncio.to_thread(artifacts.pack_zip, self.folders.project, members, target)
-        else:
-            await asyncio.to_thread(artifacts.pack_gzip, members, target)
-        query = {"artifact_format": str(entry.get("artifact_format")), "artifact_type": str(entry.get("artifact_type"))}
-        if entry.get("expire_in"):
-            query["expire_in"] = str(entry["expire_in"])
-        try:
-            status = await self.client.upload(
-                self.payload["id"], self.payload["token"], target, name.replace("/", "-"), query
-            )
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise JobFailedError(f"uploading artifacts: {error}", "runner_system_failure") from error
-        if status != 201:
-            raise JobFailedError(f"uploading artifacts: {status}", "runner_system_failure")
-        self.trace.line(f'Uploading artifacts as "{entry.get("artifact_type")}" to coordinator... 201 Created')
-
-    async def _restore_cache(self) -> None:
-        for cache in self.payload["cache"]:
-            if "pull" not in (cache.get("policy") or "pull-push"):
-                continue
-            keys = [cache["key"], *(cache.get("fallback_keys") or [])]
-            archive = next((p for p in map(self._cache_path, keys) if p.exists()), None)
-            self.trace.notice(f"Checking cache for {self._variables.expand(cache['key'])}...")
-            if archive is None:
-                self.trace.line("No cache found on this machine")
-                continue
-            await asyncio.to_thread(artifacts.unpack_zip, archive, self.folders.project)
-            self.trace.notice("Successfully extracted cache")
-
-    def _keep_cache(self, cache: dict[str, Any]) -> None:
-        paths = [self._variables.expand(path) for path in cache.get("paths") or []]
-        members = artifacts.files(self.folders.project, {**cache, "paths": paths})
-        if members:
-            target = self._cache_path(cache["key"])
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(".partial")
-            artifacts.pack_zip(self.folders.project, members, partial)
-            partial.replace(target)
-            self.trace.line(f"Created cache {self._variables.expand(cache['key'])}: {len(members)} files")
-
-    def _cache_path(self, key: str) -> Path:
-        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in self._variables.expand(key))
-        return self.folders.cache / f"{name}.zip"
-
-
-def _wanted(entry: dict[str, Any], failure: JobFailedError | None) -> bool:
-    when = entry.get("when") or "on_success"
-    return when == "always" or (when == "on_failure") == (failure is not None)
+def _wanted(entries: list[dict[str, Any]] | None, failure: JobFailedError | None) -> list[dict[str, Any]]:
+    """The entries whose ``when`` fits the outcome."""
+    fitting = ("always", "on_failure" if failure else "on_success")
+    return [entry for entry in entries or [] if (entry.get("when") or "on_success") in fitting]
 
 
 def _go_duration(seconds: float) -> str:

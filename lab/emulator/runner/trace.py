@@ -101,8 +101,7 @@ class Trace:
     async def send(self) -> None:
         """Send what comes until `finish`; ask for news of the job while there is nothing to send."""
         while not self._closed:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._more.wait(), self._keep_alive)
+            await wait_for_event(self._more, self._keep_alive)
             try:
                 if self._more.is_set():
                     await self._send_pending()
@@ -165,3 +164,13 @@ class Trace:
         if state == "failed":
             fields |= {"failure_reason": reason, "exit_code": exit_code or 0}
         return fields
+
+
+async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
+    """Whether ``event`` came in time. Unlike asyncio.wait_for before 3.12 this never swallows a cancellation."""
+    waiter = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({waiter}, timeout=seconds)
+    finally:
+        waiter.cancel()
+    return event.is_set()

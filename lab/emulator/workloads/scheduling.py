@@ -64,14 +64,7 @@ class Scheduler:
         old = condition(pod, "PodScheduled")
         if old and old.get("message") == why:
             return
-        status = pod.get("status") or {}
-        new = {
-            "type": "PodScheduled",
-            "status": "False",
-            "lastProbeTime": None,
-            "reason": "Unschedulable",
-            "message": why,
-        }
+        self._conclude(pod, {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why})
         self._cluster.event(pod, "Warning", "FailedScheduling", why, COMPONENT)
 
     def _conclude(self, pod: Obj, new: Obj) -> None:

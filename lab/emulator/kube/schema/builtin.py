@@ -1,6 +1,6 @@
 """Reads ``types.txt``; a struct is parsed when it is first needed.
 
-A block is ``type NAME [atomic]`` and lines ``FIELD NUMBER TYPE FLAG...``; types are scalars, names of blocks,
+A block is ``= NAME [atomic]`` and lines ``FIELD NUMBER TYPE FLAG...``; types are scalars, names of blocks,
 ``[]T`` and ``map:T``. Flags: ``required``, ``always`` (written even when empty), ``pointer``, ``default=JSON``,
 for server-side apply ``atomic``, ``set``, ``map=KEY,...``, for strategic merge ``merge=KEY``, ``retainKeys``.
 """

@@ -168,7 +168,7 @@ def block(name: str, schema: dict[str, Any], structs: dict[str, dict[str, tuple[
     group, version, kind = name.split(".")[-3:]
     go = dict(flattened(structs, f"{group}/{version}.{kind}"))
     atomic = " atomic" if schema.get("x-kubernetes-map-type") == "atomic" else ""
-    lines = ["", f"type {short(name)}{atomic}"]
+    lines = ["", f"= {short(name)}{atomic}"]
     required = set(schema.get("required", ()))
     for field, value in schema.get("properties", {}).items():
         if field in ("apiVersion", "kind") and "x-kubernetes-group-version-kind" in schema and field not in go:
