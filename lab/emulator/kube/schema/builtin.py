@@ -36,7 +36,7 @@ _PACKAGES = {
 def _blocks() -> dict[str, str]:
     text = (Path(__file__).parent / "types.txt").read_text()
     found = {}
-    for block in ("\n" + text).split("\n\ntype "):
+    for block in text.split("\n= "):
         head, _, body = block.partition("\n")
         if head:
             found[head.split()[0]] = block
