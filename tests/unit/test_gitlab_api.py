@@ -576,3 +576,45 @@ def test_a_commit_shows_its_last_pipeline(tmp_path):
         assert answer.headers["x-page"] == "1"
 
     _run(scenario, tmp_path)
+
+
+def test_a_blocked_user_is_locked_out(tmp_path):
+    async def scenario(client):
+        body = {"email": "ada@example.com", "name": "Ada", "username": "ada", "password": "Lovelace-1815"}
+        _, ada = await client("POST", "/users", body)
+        _, token = await client("POST", f"/users/{ada['id']}/personal_access_tokens", {"name": "t", "scopes": ["api"]})
+        assert client.gitlab.access.basic("ada", "Lovelace-1815")
+        await client("POST", f"/users/{ada['id']}/block")
+        assert client.gitlab.access.basic("ada", "Lovelace-1815") is None
+        assert client.gitlab.access.basic("ada", token["token"]) is None
+        assert (await client("GET", "/user", token=token["token"]))[0] == 403
+
+    _run(scenario, tmp_path)
+
+
+def test_attributes_that_cannot_be_had_are_named(tmp_path):
+    async def scenario(client):
+        status, body = await client("POST", "/projects", {"name": "x", "import_url": "http://example.com/x.git"})
+        assert (status, body["message"]) == (400, "not emulated: import_url")
+        project = await client.project(container_registry_enabled=False)
+        assert (project["container_registry_access_level"], project["container_registry_enabled"]) == (
+            "disabled",
+            False,
+        )
+
+    _run(scenario, tmp_path)
+
+
+def test_leftovers_of_a_killed_process_are_swept_at_the_start(tmp_path):
+    settings = config(tmp_path / "data")
+    folder = settings.data / "repositories"
+
+    async def scenario():
+        async with running(tmp_path, settings=settings) as client:
+            await client.project()
+        for name in ("9.git", "2.partial", "3.removed"):
+            (folder / name).mkdir()
+        async with running(tmp_path, settings=settings):
+            assert [path.name for path in folder.iterdir()] == ["1.git"]
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -8,6 +8,7 @@ import pytest
 from gitlab_server import receiver, running
 
 from lab.emulator.database import Database
+from lab.emulator.gitlab.hooks import Hooks
 from lab.emulator.gitlab.local_network import BlockedError, UrlBlocker
 from lab.emulator.gitlab.settings import Settings
 
@@ -251,3 +252,18 @@ def test_rules_for_addresses(tmp_path, url, allowlist, blocked):
     else:
         with pytest.raises(BlockedError, match=blocked):
             asyncio.run(check)
+
+
+def test_the_log_keeps_the_latest_deliveries_and_survives_a_restart(tmp_path, monkeypatch):
+    monkeypatch.setattr("lab.emulator.gitlab.hooks.EVENTS_KEPT", 3)
+    database = Database(tmp_path / "x.sqlite3")
+    hooks = Hooks(database)
+    hook = hooks.create(1, "http://example.com")
+    hooks.save(hook)
+    for number in range(5):
+        hooks.record(hook, {"request_data": number})
+    for store in (hooks, Hooks(database)):
+        assert [event["request_data"] for event in store.events(hook)] == [4, 3, 2]
+    hooks.remove(hook)
+    assert Hooks(database).events(hook) == []
+    database.close()

@@ -75,7 +75,7 @@ class Access:
         if username == "gitlab-ci-token" and (job := self.job_tokens(password)):
             return job
         token = self._tokens.find(password)
-        if token and token.active and username:
+        if token and token.active and username and self._is_active(token.user_id):
             self._tokens.used(token)
             return self._caller(token)
         deploy = self._deploy_tokens.find(password)
@@ -169,11 +169,17 @@ class Access:
         if token is None:
             raise ApiError.message(401, "401 Unauthorized")
         _check_alive(token)
+        if not self._is_active(token.user_id):
+            raise ApiError.message(403, "403 Forbidden - Your account has been blocked.")
         accepted = {"api", *scopes} | ({"read_api"} if request.method in _READING else set())
         if not accepted & set(token.scopes):
             raise insufficient_scope(accepted)
         self._tokens.used(token)
         return self._sudo(request, self._caller(token))
+
+    def _is_active(self, user_id: int) -> bool:
+        user = self._users.get(user_id)
+        return user is not None and user.state == "active"
 
     def _caller(self, token: Token) -> Caller:
         user = self._users.get(token.user_id)

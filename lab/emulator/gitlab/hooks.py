@@ -77,6 +77,7 @@ class Hooks:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._hooks = {int(key): Hook(**body) for key, body in database.all(_KIND)}
+        self._deliveries: dict[int, dict[int, float]] = {}  # per hook: event id -> when, in their order
 
     def of(self, project_id: int) -> list[Hook]:
         """The hooks of a project, oldest first."""
@@ -102,14 +103,18 @@ class Hooks:
         self._hooks.pop(hook.id, None)
         with self._database.transaction():
             self._database.delete(_KIND, hook.id)
-            for key, _ in self._database.all(_log(hook)):
+            for key in self._known(hook):
                 self._database.delete(_log(hook), key)
+        self._deliveries.pop(hook.id, None)
 
     def events(self, hook: Hook) -> list[dict[str, Any]]:
         """The deliveries of the last seven days, newest first."""
+        return [event for key in self.event_ids(hook) if (event := self.event(hook, key))]
+
+    def event_ids(self, hook: Hook) -> list[int]:
+        """Ids of the deliveries of the last seven days, newest first; `event` reads one."""
         oldest = time.time() - _EVENT_AGE
-        found = [body for _, body in self._database.all(_log(hook)) if body["time"] >= oldest]
-        return sorted(found, key=lambda event: int(event["id"]), reverse=True)
+        return [key for key, when in reversed(self._known(hook).items()) if when >= oldest]
 
     def event(self, hook: Hook, event_id: int) -> dict[str, Any] | None:
         """One delivery."""
@@ -121,10 +126,20 @@ class Hooks:
         stored = {"id": self._database.next_id("gitlab.hook_events"), "time": time.time(), **event}
         with self._database.transaction():
             self._database.put(_log(hook), stored["id"], stored)
-            keys = sorted((int(key) for key, _ in self._database.all(_log(hook))), reverse=True)
-            for key in keys[EVENTS_KEPT:]:
-                self._database.delete(_log(hook), key)
+            known = self._known(hook)
+            known[stored["id"]] = stored["time"]
+            while len(known) > EVENTS_KEPT:
+                oldest = next(iter(known))
+                del known[oldest]
+                self._database.delete(_log(hook), oldest)
         return stored
+
+    def _known(self, hook: Hook) -> dict[int, float]:
+        """Which deliveries are stored; read once, since their bodies are large."""
+        if hook.id not in self._deliveries:
+            rows = [(int(key), float(body["time"])) for key, body in self._database.all(_log(hook))]
+            self._deliveries[hook.id] = dict(sorted(rows))
+        return self._deliveries[hook.id]
 
 
 def _log(hook: Hook) -> str:

@@ -103,19 +103,21 @@ class HooksApi:
     async def events(self, request: web.Request) -> web.Response:
         """``GET .../events``: deliveries, newest first, at most 20 on a page."""
         _, _, hook = self._hook(request)
-        rows = _with_status(self._gitlab.hooks.events(hook), await Parameters.of(request))
-        if int(request.query.get("per_page") or 20) > 20:
+        given = await Parameters.of(request)
+        if (given.integer("per_page") or 20) > 20:
             raise ApiError(400, {"error": "per_page does not have a valid value"})
-        return page(request, rows, _event_shown)
+        codes = _codes(given)
+        rows = self._gitlab.hooks.event_ids(hook)
+        if codes is not None:
+            rows = [key for key in rows if self._event(hook, key)["response_status"] in codes]
+        return page(request, rows, lambda key: _event_shown(self._event(hook, key)))
 
     async def resend(self, request: web.Request) -> web.Response:
         """``POST .../events/:event_id/resend``."""
         caller, project, hook = self._hook(request)
         self._limit("resend", project, caller)
         number = request.match_info["event"]
-        event = self._gitlab.hooks.event(hook, int(number)) if number.isdigit() else None
-        if event is None:
-            raise ApiError.message(404, "404 Not found")
+        event = self._event(hook, int(number) if number.isdigit() else 0)
         name = next(name for trigger, name in SENDABLE.values() if trigger == event["trigger"])
         key = event["request_headers"]["Idempotency-Key"]
         sent = await self._gitlab.deliveries.send(hook, event["trigger"], name, event["request_data"], key=key)
@@ -176,6 +178,12 @@ class HooksApi:
             raise ApiError(422, {"error": "Invalid url given"}) from None
         self._gitlab.hooks.save(hook)
 
+    def _event(self, hook: Hook, number: int) -> dict[str, Any]:
+        event = self._gitlab.hooks.event(hook, number)
+        if event is None:
+            raise ApiError.message(404, "404 Not found")
+        return event
+
     def _hook(self, request: web.Request) -> tuple[Caller, Project, Hook]:
         caller, project = self._gitlab.access.project(request, MAINTAINER)
         number = request.match_info["hook"]
@@ -212,18 +220,17 @@ def _pairs(value: Any, name: str) -> dict[str, str]:
     return {str(item["key"]): str(item.get("value", "")) for item in value}
 
 
-def _with_status(events: list[dict[str, Any]], given: Parameters) -> list[dict[str, Any]]:
+def _codes(given: Parameters) -> set[str] | None:
+    """The response statuses that the filter ``status`` lets through, None without a filter."""
     wanted = given.strings("status")
     if not wanted:
-        return events
-    codes: set[str] = set()
+        return None
+    codes = {"internal error"} if "server_failure" in wanted else set()
     for entry in wanted:
         if entry not in _STATUS_GROUPS and not entry.isdigit():
             raise ApiError(400, {"error": "status has an invalid value"})
         codes |= {str(code) for code in _STATUS_GROUPS.get(entry, [entry])}
-    if "server_failure" in wanted:
-        codes.add("internal error")
-    return [event for event in events if event["response_status"] in codes]
+    return codes
 
 
 def _event_shown(event: dict[str, Any]) -> dict[str, Any]:

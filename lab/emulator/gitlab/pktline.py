@@ -42,7 +42,8 @@ def message(text: str) -> bytes:
 
 def read_request(body: IO[bytes]) -> Request:
     """Read commands and push options from the start of ``body``; raises `ProtocolError`."""
-    commands, capabilities = [], frozenset[str]()
+    commands: list[Command] = []
+    capabilities: frozenset[str] = frozenset()
     for line in _section(body):
         if not commands and b"\0" in line:
             # The first command carries the list; a push from a shallow clone has "shallow" lines before it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.emulator.gitlab.model import ApiError
 from lab.emulator.gitlab.parameters import Parameters
 
 _ACCESS = ("disabled", "private", "enabled")
@@ -57,6 +58,16 @@ _TEXTS = {
 }
 _LISTS = ("topics", "tag_list")
 
+NOT_EMULATED = (
+    "import_url", "template_name", "template_project_id", "use_custom_template", "mirror", "mirror_trigger_builds",
+    "avatar", "container_expiration_policy_attributes",
+)  # fmt: skip
+"""Names that would change what a project holds or does, and cannot here."""
+_SWITCHES = {
+    "issues_enabled": "issues", "merge_requests_enabled": "merge_requests", "jobs_enabled": "builds",
+    "wiki_enabled": "wiki", "snippets_enabled": "snippets", "container_registry_enabled": "container_registry",
+}  # fmt: skip
+"""Deprecated switches and the feature whose access level they stand for."""
 ATTRIBUTES = (*_CHOICES, *_BOOLEANS, *_NUMBERS, *_TEXTS, *_LISTS)
 """Names that ``PUT /projects/:id`` takes besides name, path and default branch."""
 UPDATE_ONLY = frozenset(
@@ -86,15 +97,29 @@ DEFAULTS: dict[str, Any] = {
     "star_count": 0,
     "forks_count": 0,
     "avatar_url": None,
-    "jobs_enabled": True,
-    "issues_enabled": True,
-    "merge_requests_enabled": True,
-    "wiki_enabled": True,
-    "snippets_enabled": True,
-    "container_registry_enabled": True,
     "repository_object_format": "sha1",
     "shared_with_groups": [],
 }
+
+
+def given_attributes(given: Parameters, ignored: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The attributes in a request, in their types.
+
+    Raises ApiError 400 for values of another type, and for names that mean something which is not emulated.
+    """
+    for name in NOT_EMULATED:
+        if given.get(name):
+            raise ApiError.message(400, f"not emulated: {name}")
+    found = {name: attribute(given, name) for name in ATTRIBUTES if name in given and name not in ignored}
+    for switch, feature in _SWITCHES.items():
+        if switch in given:
+            found.setdefault(f"{feature}_access_level", "enabled" if given.boolean(switch) else "disabled")
+    return found
+
+
+def switches(data: dict[str, Any]) -> dict[str, bool]:
+    """The deprecated switches, as the access levels in ``data`` have them."""
+    return {switch: data.get(f"{feature}_access_level") != "disabled" for switch, feature in _SWITCHES.items()}
 
 
 def attribute(given: Parameters, name: str) -> Any:

@@ -10,6 +10,7 @@ from lab.emulator.database import Database
 from lab.emulator.gitlab.model import Project
 from lab.emulator.gitlab.namespaces import Namespace, Namespaces
 from lab.emulator.gitlab.paging import iso
+from lab.emulator.gitlab.project_attributes import switches
 
 _KIND = "gitlab.projects"
 VISIBILITY = {"private": 0, "internal": 10, "public": 20}
@@ -101,6 +102,7 @@ class Projects:
             "http_url_to_repo": f"{base}/{path}.git",
             "ssh_url_to_repo": f"git@{host}:{path}.git",
             "readme_url": None,
+            **switches(data),
             "marked_for_deletion_at": data["marked_for_deletion_on"],
             "container_registry_image_prefix": f"{self._config.registry}/{path}".lower(),
             "_links": {

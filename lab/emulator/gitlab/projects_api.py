@@ -12,7 +12,7 @@ from lab.emulator.gitlab.model import ADMIN, GUEST, MAINTAINER, OWNER, ApiError,
 from lab.emulator.gitlab.namespaces import Namespace
 from lab.emulator.gitlab.paging import iso, page
 from lab.emulator.gitlab.parameters import Parameters
-from lab.emulator.gitlab.project_attributes import ATTRIBUTES, DEFAULTS, UPDATE_ONLY, attribute
+from lab.emulator.gitlab.project_attributes import ATTRIBUTES, DEFAULTS, UPDATE_ONLY, given_attributes
 from lab.emulator.gitlab.projects import VISIBILITY
 from lab.emulator.gitlab.tokens import today
 
@@ -74,7 +74,7 @@ class ProjectsApi:
         if not name and not path:
             raise ApiError(400, {"error": "name, path are missing, at least one parameter must be provided"})
         namespace = self._namespace(caller, given.integer("namespace_id"))
-        attributes = self._attributes(given, ignored=UPDATE_ONLY)
+        attributes = given_attributes(given, UPDATE_ONLY)
         path = path or _slug(name)
         self._check_free(namespace, path, name or path)
         attributes = {**DEFAULTS, **attributes, "name": name or path}
@@ -97,7 +97,7 @@ class ProjectsApi:
         """``PUT /projects/:id``."""
         caller, project = self._gitlab.access.project(request, MAINTAINER)
         given = await Parameters.of(request)
-        attributes = self._attributes(given, ignored=frozenset())
+        attributes = given_attributes(given)
         for name in ("name", "path", "default_branch"):
             if given.text(name):
                 attributes[name] = given.text(name)
@@ -168,9 +168,6 @@ class ProjectsApi:
                 self._check_free(namespace, path, attributes.get("name", project.data["name"]))
         project.data |= {**attributes, "updated_at": iso()}
         self._gitlab.rename_project(project, path)
-
-    def _attributes(self, given: Parameters, *, ignored: frozenset[str]) -> dict[str, Any]:
-        return {name: attribute(given, name) for name in ATTRIBUTES if name in given and name not in ignored}
 
     def _namespace(self, caller: Caller, namespace_id: int | None) -> Namespace:
         if namespace_id is None:

@@ -47,6 +47,13 @@ class Repositories:
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
         self._locks.pop(project.id, None)
 
+    async def sweep(self, known: set[int]) -> None:
+        """Delete what a killed process left: half-made and half-removed repositories, and those of no project."""
+        if self._folder.exists():
+            for path in self._folder.iterdir():
+                if path.suffix != ".git" or int(path.stem) not in known:
+                    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
     @asynccontextmanager
     async def writing(self, project: Project) -> AsyncIterator[None]:
         """Hold the project's refs: one writer at a time, so that pushes are announced in their order."""

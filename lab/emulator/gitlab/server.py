@@ -99,6 +99,7 @@ class GitLab:
 
     async def start(self) -> None:
         """Open the listener; every part has added its routes by now. Raises OSError when the port is taken."""
+        await self.repositories.sweep({project.id for project in self.projects.all()})
         await self.pushes.recover()
         self._listener = Listener(self.app, self.config.bind, self.config.gitlab_port)
         await self._listener.start()
