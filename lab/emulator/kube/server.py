@@ -29,6 +29,7 @@ class ApiServer:
     def __init__(self, config: Config, database: Database) -> None:
         self._config = config
         self._folder = config.data / "kubernetes"
+        self._certificates = config.data / "tls"
         self.store = Store(database)
         token = token_of(self._folder / "token")
         self._token = token
@@ -49,8 +50,8 @@ class ApiServer:
     async def start(self) -> None:
         """Make what every cluster has, listen, and write the kubeconfig; raises OSError when the port is taken."""
         names = tuple(dict.fromkeys((*_NAMES, self._config.bind)))
-        context = tls.server_context(self._folder, names)
-        self.store.root_certificate = tls.ca_path(self._folder).read_text()
+        context = tls.server_context(self._certificates, names)
+        self.store.root_certificate = tls.ca_path(self._certificates).read_text()
         self._furnish()
         self._listener = Listener(self._routes.app, self._config.bind, self._config.kubernetes_port, context)
         await self._listener.start()
@@ -90,7 +91,7 @@ class ApiServer:
 
     def _write_kubeconfig(self) -> None:
         path = self._config.data / "kubeconfig"
-        authority = base64.b64encode(tls.ca_path(self._folder).read_bytes()).decode()
+        authority = base64.b64encode(tls.ca_path(self._certificates).read_bytes()).decode()
         text = json.dumps(kubeconfig(self.url, authority, self._token), indent=2)
         _write_secret(path, text)
 
