@@ -210,8 +210,10 @@ class Ci:
                 self._held.add(pipeline.id)
             except RefusedError as error:
                 log.info("no pipeline for %s at %s: %s", ref, sha[:8], error)
-            finally:
-                self.store.forget_push(number)
+            except Exception:
+                self.store.forget_push(number)  # it would fail again at every start
+                raise
+            self.store.forget_push(number)
 
     async def _watch(self) -> None:
         """End what nobody looks after: jobs of vanished runners, jobs that no runner takes."""
