@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import aiohttp
 from conftest import free_ports
+from yarl import URL
 
 from lab.emulator.config import Config
 from lab.emulator.database import Database
@@ -89,7 +89,7 @@ class Cluster:
 
     async def get(self, path: str = "/", **headers: str) -> tuple[int, str]:
         url = f"http://127.0.0.1:{self.config.app_port}{path}"
-        async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
+        async with aiohttp.ClientSession() as session, session.get(URL(url, encoded=True), headers=headers) as response:
             return response.status, await response.text()
 
 
@@ -187,6 +187,3 @@ def ingress(name: str = "web", host: str = "", path: str = "/") -> dict[str, Any
         "metadata": {"name": name},
         "spec": {"rules": [rule]},
     }
-
-
-PYTHON = sys.executable

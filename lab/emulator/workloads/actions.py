@@ -6,6 +6,7 @@ Messages are the kubelet's and Go's own (pkg/probe/http, pkg/probe/tcp, net pack
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -88,6 +89,8 @@ async def _tcp(action: Mapping[str, Any], pod: Obj, ports: Mapping[int, int], ti
     except OSError as error:
         return False, _dial(host, port, error)
     writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
     return True, ""
 
 

@@ -71,14 +71,14 @@ async def watch(
     """Run a probe until cancelled; a startup probe ends with its first success.
 
     ``settled`` is told each result that a threshold confirms, ``failed`` the text of each failed attempt.
-    With ``eager`` a startup or readiness probe is also tried every 50 ms until its first success, beside its
-    schedule and without counting the failures; the schedule then begins a period later, when the first counted
-    failure would matter. So a rollout is as fast as the process is.
+    With ``eager`` the schedule begins a period later, and until then and beside it a startup or readiness probe is
+    tried every 50 ms until its first success, without counting the failures. So a rollout is as fast as the
+    process is, and no process is blamed for not listening in its first moment.
     """
     loop = asyncio.get_running_loop()
     verdict = Verdict(timing, result=kind == "liveness" or None)
     hurry = eager and kind != "liveness"
-    due = loop.time() + timing.initial_delay + (timing.period if hurry else 0)
+    due = loop.time() + timing.initial_delay + (timing.period if eager else 0)
     while True:
         now = loop.time()
         if now < due:

@@ -48,9 +48,18 @@ class _Forward:
             self._next = (self._next + 1) % max(1, len(self.targets))
             with contextlib.suppress(OSError, IndexError):
                 there = await asyncio.open_connection(*self.targets[self._next])
-                await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+                try:
+                    await asyncio.gather(_pump(reader, there[1]), _pump(there[0], writer))
+                finally:
+                    await _close(there[1])
                 break
-        writer.close()
+        await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -66,8 +66,10 @@ def build(image: Path, view: Path, mounts: Iterable[Mount]) -> None:
     view.chmod(0o700)
     for folder in ("tmp", "dev"):
         inside(view, folder).mkdir(parents=True, exist_ok=True)
+    done: list[Mount] = []
     for mount in sorted(mounts, key=lambda each: each.path.count("/")):
-        _link(view, mount)
+        _link(view, mount, done)
+        done.append(mount)
 
 
 def _special(folder: str, names: list[str]) -> list[str]:
@@ -76,8 +78,9 @@ def _special(folder: str, names: list[str]) -> list[str]:
     return [name for name, path in entries if not (path.is_symlink() or path.is_dir() or path.is_file())]
 
 
-def _link(view: Path, mount: Mount) -> None:
-    place = inside(view, mount.path)
+def _link(view: Path, mount: Mount, others: Iterable[Mount]) -> None:
+    around, rest = _around(others, mount.path)
+    place = inside(around.source if around else view, rest)
     if place == view:
         raise OSError(f"not emulated: a volume mounted at {mount.path}")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -88,16 +91,27 @@ def _link(view: Path, mount: Mount) -> None:
     place.symlink_to(mount.source)
 
 
-def present(view: Path, mounts: Iterable[Mount], path: str) -> Path | None:
-    """The place of an absolute ``path`` of the container when it exists there, else None."""
-    if not path.startswith("/") or path.strip("/") == "":
-        return None
+def _around(mounts: Iterable[Mount], path: str) -> tuple[Mount | None, str]:
+    """The innermost mount that holds ``path``, and the rest of the path inside it."""
     clean = os.path.normpath(path)
     for mount in sorted(mounts, key=lambda each: -len(each.path)):
-        point = mount.path.rstrip("/")
+        point = os.path.normpath(mount.path)
         if clean == point or clean.startswith(point + "/"):
-            return inside(view, point).joinpath(clean[len(point) + 1 :])
-    found = inside(view, clean)
+            return mount, clean[len(point) + 1 :]
+    return None, clean
+
+
+def present(view: Path, mounts: Iterable[Mount], path: str) -> Path | None:
+    """The place of an absolute ``path`` of the container when it exists there, else None.
+
+    Inside a mount every path counts as existing, and its links are left alone: they may change.
+    """
+    if not path.startswith("/") or path.strip("/") == "":
+        return None
+    around, rest = _around(mounts, path)
+    if around is not None:
+        return around.source / rest if rest else around.source
+    found = inside(view, rest)
     return found if found.exists() else None
 
 

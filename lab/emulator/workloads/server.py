@@ -151,6 +151,8 @@ class Workloads:
         self._enqueue(kind, change.object)
         if change.old is not None and kind == PODS:
             self._services_of(change.old)
+            if change.type == "DELETED":
+                self._deployment_of(change.object)
 
     def _enqueue(self, kind: Kind, obj: Obj) -> None:
         metadata = obj["metadata"]
@@ -201,6 +203,14 @@ class Workloads:
             return
         namespace = obj["metadata"].get("namespace", "")
         self._queue.add((_OWNERS[reference["kind"]], namespace, reference["name"]))
+
+    def _deployment_of(self, pod: Obj) -> None:
+        """A deployment with strategy Recreate waits for the end of pods that its replica set no longer counts."""
+        reference = controller_of(pod)
+        if reference and reference["kind"] == "ReplicaSet":
+            found = self._cluster.store.find(*REPLICA_SETS, pod["metadata"]["namespace"], reference["name"])
+            if found is not None:
+                self._owner_of(found)
 
     def _reschedule(self, namespace: str) -> None:
         for pod in self._cluster.store.select(*PODS, namespace or None):
