@@ -618,3 +618,20 @@ def test_leftovers_of_a_killed_process_are_swept_at_the_start(tmp_path):
             assert [path.name for path in folder.iterdir()] == ["1.git"]
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_renamed_project_redirects_reading_until_its_path_is_taken(tmp_path):
+    async def scenario(client):
+        await client.project()
+        _, moved = await client("PUT", "/projects/1", {"path": "other", "name": "other"})
+        assert moved["path_with_namespace"] == "root/other"
+        answer = await client.raw("GET", "/projects/root%2Fhichat/repository/branches?per_page=5")
+        assert answer.status == 301
+        assert answer.headers["Location"] == f"{client.url}/api/v4/projects/1/repository/branches?per_page=5"
+        status, body = await client("PUT", "/projects/root%2Fhichat", {"description": "x"})
+        assert (status, body["message"]) == (405, "Non GET methods are not allowed for moved projects")
+        await client.git("ls-remote", client.address("root/hichat"))
+        await client.project()
+        assert (await client("GET", "/projects/root%2Fhichat"))[1]["id"] == 2
+
+    _run(scenario, tmp_path)

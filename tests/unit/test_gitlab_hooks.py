@@ -244,8 +244,10 @@ def test_another_address_clears_the_token(tmp_path):
     ],
 )
 def test_rules_for_addresses(tmp_path, url, allowlist, blocked):
-    settings = Settings(Database(tmp_path / "x.sqlite3"))
+    database = Database(tmp_path / "x.sqlite3")
+    settings = Settings(database)
     settings.change({"outbound_local_requests_allowlist_raw": allowlist})
+    database.close()
     check = UrlBlocker(settings, "http://gitlab.lab.test:8929").check(url, must_resolve=True)
     if blocked is None:
         asyncio.run(check)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import quote
 
 from aiohttp import BasicAuth, web
 
@@ -12,6 +13,7 @@ from lab.emulator.gitlab.deploy_tokens import DeployTokens
 from lab.emulator.gitlab.members import Members
 from lab.emulator.gitlab.model import ADMIN, MAINTAINER, NO_ACCESS, OWNER, REPORTER, ApiError, Caller, Project
 from lab.emulator.gitlab.namespaces import Namespace, Namespaces
+from lab.emulator.gitlab.paging import EXTERNAL_URL
 from lab.emulator.gitlab.projects import Projects
 from lab.emulator.gitlab.tokens import Token, Tokens
 from lab.emulator.gitlab.users import Users
@@ -139,7 +141,10 @@ class Access:
         caller = self.maybe(request, *scopes, job_token=job_token)
         if caller is None and not public:
             raise ApiError.message(401, "401 Unauthorized")
-        project = self._projects.find(request.match_info["id"])
+        name = request.match_info["id"]
+        project = self._projects.find(name)
+        if project is None and (moved := self._projects.moved(name)) and self.sees(caller, moved):
+            raise _elsewhere(request, name, moved)
         if project is None or not self.sees(caller, project):
             raise ApiError.not_found("Project")
         caller = caller or ANONYMOUS
@@ -226,6 +231,15 @@ def insufficient_scope(accepted: set[str]) -> ApiError:
             "scope": " ".join(sorted(accepted)),
         },
     )
+
+
+def _elsewhere(request: web.Request, name: str, project: Project) -> Exception:
+    """What a moved project answers: a redirect for reading, 405 for the rest (contracts B.1)."""
+    if request.method not in _READING:
+        return ApiError.message(405, "Non GET methods are not allowed for moved projects")
+    path = request.rel_url.raw_path.replace(f"/projects/{quote(name, safe='')}", f"/projects/{project.id}", 1)
+    query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+    return web.HTTPMovedPermanently(f"{request.app[EXTERNAL_URL]}{path}{query}")
 
 
 def _check_alive(token: Token) -> None:

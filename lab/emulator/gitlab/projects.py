@@ -12,7 +12,7 @@ from lab.emulator.gitlab.namespaces import Namespace, Namespaces
 from lab.emulator.gitlab.paging import iso
 from lab.emulator.gitlab.project_attributes import switches
 
-_KIND = "gitlab.projects"
+_KIND, _MOVED = "gitlab.projects", "gitlab.moved_projects"
 VISIBILITY = {"private": 0, "internal": 10, "public": 20}
 
 
@@ -27,6 +27,7 @@ class Projects:
         self._database = database
         self._namespaces = namespaces
         self._projects: dict[int, Project] = {}
+        self._moved: dict[str, int] = dict(database.all(_MOVED))
         for key, body in database.all(_KIND):
             project = Project(int(key), "", body)
             self._derive(project)
@@ -46,6 +47,15 @@ class Projects:
         if text.isdigit():
             return self.get(int(text))
         return self.by_path(unquote(text))
+
+    def moved(self, text: str) -> Project | None:
+        """The project that had this path (as in `find`) before it was given another one."""
+        return self.get(self._moved.get(unquote(text).lower(), 0))
+
+    def remember_path(self, project: Project, old: str) -> None:
+        """Have the old full path lead to the project until another project takes it."""
+        self._moved[old.lower()] = project.id
+        self._database.put(_MOVED, old.lower(), project.id)
 
     def all(self) -> list[Project]:
         """Every project, oldest first."""
@@ -77,6 +87,7 @@ class Projects:
     def save(self, project: Project) -> None:
         """Store a changed project; its addresses follow its path and namespace."""
         self._derive(project)
+        self._forget_path(project.path_with_namespace.lower())
         self._projects[project.id] = project
         self._database.put(_KIND, project.id, project.data)
 
@@ -84,6 +95,12 @@ class Projects:
         """Forget a project for good."""
         self._projects.pop(project.id, None)
         self._database.delete(_KIND, project.id)
+        for path in [path for path, owner in self._moved.items() if owner == project.id]:
+            self._forget_path(path)
+
+    def _forget_path(self, path: str) -> None:
+        if self._moved.pop(path, None):
+            self._database.delete(_MOVED, path)
 
     def _derive(self, project: Project) -> None:
         data, base = project.data, self._config.gitlab_url

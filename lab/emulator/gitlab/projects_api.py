@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class ProjectsApi:
 
     def __init__(self, gitlab: GitLab) -> None:
         self._gitlab = gitlab
+        self._creating = asyncio.Lock()  # between the check of a path and its use, git makes a repository
         router, base = gitlab.app.router, "/api/v4/projects"
         router.add_get(base, self.index)
         router.add_post(base, self.create)
@@ -76,11 +78,12 @@ class ProjectsApi:
         namespace = self._namespace(caller, given.integer("namespace_id"))
         attributes = given_attributes(given, UPDATE_ONLY)
         path = path or _slug(name)
-        self._check_free(namespace, path, name or path)
         attributes = {**DEFAULTS, **attributes, "name": name or path}
         if given.text("repository_object_format", "sha1") != "sha1":
             raise ApiError.message(400, "not emulated: repository_object_format sha256")
-        project = await self._gitlab.make_project(namespace, path, attributes, caller)
+        async with self._creating:
+            self._check_free(namespace.id, path, name or path)
+            project = await self._gitlab.make_project(namespace, path, attributes, caller)
         if given.boolean("initialize_with_readme"):
             await self._gitlab.commits.first(project, caller, given.text("default_branch") or "main")
         return web.json_response(self._shown(project, caller), status=201)
@@ -133,9 +136,7 @@ class ProjectsApi:
             raise ApiError.message(400, "Project has not been marked for deletion")
         suffix = f"-deletion_scheduled-{project.id}"
         path, name = (str(project.data[key]).removesuffix(suffix) for key in ("path", "name"))
-        namespace = self._gitlab.namespaces.get(project.data["namespace_id"])
-        if namespace:
-            self._check_free(namespace, path, name)
+        self._check_free(project.data["namespace_id"], path, name, but=project)
         project.data |= {"marked_for_deletion_on": None, "name": name}
         self._gitlab.rename_project(project, path)
         return web.json_response(self._shown(project, caller), status=201)
@@ -156,18 +157,18 @@ class ProjectsApi:
         return web.json_response({"message": "202 Accepted"}, status=202)
 
     async def _apply(self, project: Project, attributes: dict[str, Any]) -> None:
+        path, name = attributes.pop("path", project.data["path"]), attributes.get("name", project.data["name"])
+        self._check_free(project.data["namespace_id"], path, name, but=project)
         branch = attributes.get("default_branch")
         if branch and branch != project.default_branch:
             if await self._gitlab.repositories.resolve(project, f"refs/heads/{branch}") is None:
                 raise ApiError.message(400, {"base": [f"Could not change HEAD: branch '{branch}' does not exist"]})
             await self._gitlab.repositories.git(project, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        path = attributes.pop("path", project.data["path"])
-        if path != project.data["path"]:
-            namespace = self._gitlab.namespaces.get(project.data["namespace_id"])
-            if namespace:
-                self._check_free(namespace, path, attributes.get("name", project.data["name"]))
         project.data |= {**attributes, "updated_at": iso()}
+        old = project.path_with_namespace
         self._gitlab.rename_project(project, path)
+        if project.path_with_namespace != old:
+            self._gitlab.projects.remember_path(project, old)
 
     def _namespace(self, caller: Caller, namespace_id: int | None) -> Namespace:
         if namespace_id is None:
@@ -180,11 +181,11 @@ class ProjectsApi:
             raise ApiError.message(400, {"namespace": ["is not valid"]})
         return space
 
-    def _check_free(self, namespace: Namespace, path: str, name: str) -> None:
-        """Raise ApiError 400 in the shape of a model's errors."""
+    def _check_free(self, namespace_id: int, path: str, name: str, *, but: Project | None = None) -> None:
+        """Raise ApiError 400 in the shape of a model's errors unless path and name are free (``but`` has them)."""
         if not _PATH.fullmatch(path) or path.endswith((".git", ".atom", ".")):
             raise ApiError.message(400, {"path": [_PATH_ERROR]})
-        rivals = [p for p in self._gitlab.projects.all() if p.data["namespace_id"] == namespace.id]
+        rivals = [p for p in self._gitlab.projects.all() if p.data["namespace_id"] == namespace_id and p is not but]
         if any(p.data["path"].lower() == path.lower() for p in rivals):
             raise ApiError.message(
                 400,

@@ -110,7 +110,8 @@ class SmartHttp:
     def _authorise(self, request: web.Request, service: str) -> tuple[Caller, Project]:
         """The caller and project; raises the HTTP answers that git clients understand."""
         pushes = service == "git-receive-pack"
-        project = self._gitlab.projects.by_path(request.match_info["path"])
+        path = request.match_info["path"]
+        project = self._gitlab.projects.by_path(path) or self._gitlab.projects.moved(path)
         login = credentials(request)
         if login is None:
             if pushes or project is None or project.data["visibility"] != "public":
