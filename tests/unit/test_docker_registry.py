@@ -6,7 +6,7 @@ import json
 import stat
 
 import pytest
-from registry_world import ROOT_TOKEN, Docker, populate, serving
+from registry_world import MANIFEST, ROOT_TOKEN, Docker, populate, serving
 
 WARNING = "WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n"
 
@@ -139,3 +139,22 @@ def test_a_base_in_the_labs_registry_is_pulled(docker, world, tmp_path):
     missing = other.context(f"FROM {base}0\n")
     problem = other.fails("build", missing)
     assert f"failed to resolve source metadata for {base}0: {base}0: not found" in problem
+
+
+def test_a_docker_base_becomes_part_of_an_oci_image(docker, world):
+    name = f"{world.host}/root/app/v2s2"
+    docker.ok("build", "-t", f"{name}:oci", docker.context("FROM scratch\nCOPY a /a\n", a="1"))
+    docker.ok("push", f"{name}:oci")
+    document = world.registry("GET", "/root/app/v2s2/manifests/oci").json
+    document["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json"
+    document["config"]["mediaType"] = "application/vnd.docker.container.image.v1+json"
+    document["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+    put = world.registry(
+        "PUT", "/root/app/v2s2/manifests/docker", json.dumps(document).encode(), Content_Type=document["mediaType"]
+    )
+    assert put.status == 201
+    docker.ok("build", "-t", f"{name}:top", docker.context(f"FROM {name}:docker\nENV A=1\n"))
+    docker.ok("push", f"{name}:top")
+    top = world.registry("GET", "/root/app/v2s2/manifests/top").json
+    assert top["mediaType"] == MANIFEST
+    assert [layer["mediaType"] for layer in top["layers"]] == ["application/vnd.oci.image.layer.v1.tar+gzip"]

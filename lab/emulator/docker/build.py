@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from lab.emulator.docker import layer as layers
 from lab.emulator.docker import oci
+from lab.emulator.docker.bases import Bases
 from lab.emulator.docker.copying import CopyError
-from lab.emulator.docker.credentials import HUB_KEY, Credentials
+from lab.emulator.docker.credentials import Credentials
 from lab.emulator.docker.dockerfile import Dockerfile, DockerfileError, Instruction, Stage, parse
-from lab.emulator.docker.errors import DockerError, NotEmulatedError
+from lab.emulator.docker.errors import DockerError
 from lab.emulator.docker.expand import Expander, ExpansionError
 from lab.emulator.docker.patterns import Ignore
 from lab.emulator.docker.progress import Progress, Step
 from lab.emulator.docker.references import InvalidReferenceError, Reference
-from lab.emulator.docker.references import parse as parse_reference
-from lab.emulator.docker.stage import Result, StageBuilder, Surroundings, configuration, require_runnable
+from lab.emulator.docker.result import Result, Surroundings, configuration, require_runnable
+from lab.emulator.docker.stage import StageBuilder
 from lab.emulator.docker.store import Image, Store, manifest_of
-from lab.emulator.docker.tree import Tree, apply_layer, of_folder
-
-SCRATCH = "scratch"
+from lab.emulator.docker.tree import Tree, of_folder
 
 
 @dataclass(frozen=True)
@@ -48,10 +45,9 @@ class Build:
     def __init__(self, options: Options, store: Store, credentials: Credentials, progress: Progress) -> None:
         self._options = options
         self._store = store
-        self._credentials = credentials
+        self._bases = Bases(store, credentials, pull=options.pull)
         self._progress = progress
         self._done: dict[int, Result] = {}
-        self._emptied: dict[int, str] = {}
         self._images: dict[str, Tree] = {}
         self._consumed: set[str] = set()
         epoch = options.arguments.get("SOURCE_DATE_EPOCH") or os.environ.get("SOURCE_DATE_EPOCH") or ""
@@ -183,8 +179,7 @@ class Build:
         total = 1 + sum(step.keyword in {"ADD", "COPY", "WORKDIR"} for step in stage.instructions)
         with self._progress.step(f"[{stage.name} 1/{total}] FROM {base}") as step:
             result = self._base(file, stage, base, step)
-        emptied = self._emptied.get(stage.number)
-        builder = StageBuilder(self._surroundings(file, stage), result, emptied)
+        builder = StageBuilder(self._surroundings(file, stage), result)
         triggers = builder.triggers(stage.line)
         require_runnable(file, triggers)
         count = 1
@@ -224,102 +219,26 @@ class Build:
         )
 
     def _base(self, file: Dockerfile, stage: Stage, name: str, step: Step) -> Result:
-        """What a stage starts from: an earlier stage, nothing, a real image, or an empty layer in its place."""
+        """What a stage starts from: an earlier stage, or an image."""
         earlier = file.stage(name)
         if earlier is not None and earlier.number < stage.number and not name.isdecimal():
-            if earlier.number in self._emptied:
-                self._emptied[stage.number] = self._emptied[earlier.number]
             return self._done[earlier.number].copy()
-        if name == SCRATCH:
-            return Result()
         try:
-            reference = parse_reference(name)
+            return self._bases.start(name, self._created, step.say)
         except InvalidReferenceError as error:
             problem = f'failed to parse stage name "{name}": {error}'
             raise DockerfileError(file.source, stage.line, problem) from error
-        image = self._image(reference, step.say)
-        if image is not None:
-            result = self._of_image(image)
-            base = (result.config.get("Labels") or {}).get(oci.BASE_LABEL)
-            if base:
-                self._emptied[stage.number] = base
-            return result
-        self._emptied[stage.number] = name
-        step.say(f"not emulated: {reference} is not in the lab's registry and becomes an empty layer")
-        return self._emptied_base(name)
-
-    def _emptied_base(self, name: str) -> Result:
-        result = Result()
-        result.layers.append(layers.write(self._store, {}, 0))
-        result.history.append(
-            {
-                "created": self._created,
-                "created_by": f"FROM {name}",
-                "comment": f"the lab's emulator: an empty layer in place of {name}",
-            }
-        )
-        result.config["Labels"] = {oci.BASE_LABEL: name}
-        return result
-
-    def _image(self, reference: Reference, say: Callable[[str], None]) -> Image | None:
-        """A base image: local, else pulled when a registry of the lab should hold it; None when it is foreign.
-
-        Raises:
-            DockerError: such a registry does not hold it, or refuses.
-        """
-        local = self._store.by_reference(reference)
-        ours = self._is_ours(reference.domain)
-        if local is not None and not (self._options.pull and ours):
-            return local
-        if not ours:
-            return None
-        from lab.emulator.docker import client, transfer  # noqa: PLC0415 - HTTP costs a third of a build's time
-
-        try:
-            return transfer.pull(self._store, reference, self._credentials, say)
-        except client.RegistryError as error:
-            reason = f"{reference}: not found" if error.status == 404 else str(error)
-            problem = f"failed to resolve source metadata for {reference}: {reason}"
-            raise DockerError(f"failed to solve: {reference.familiar}: {problem}") from error
-
-    def _is_ours(self, domain: str) -> bool:
-        """Whether base images come from there: the lab's registry, or one that somebody logged in to."""
-        if domain in {os.environ.get("LAB_REGISTRY"), os.environ.get("CI_REGISTRY")}:
-            return True
-        return domain in self._credentials.registries() - {HUB_KEY}
-
-    def _of_image(self, image: Image) -> Result:
-        if image.config.get("architecture") != oci.architecture():
-            raise NotEmulatedError(f"base image for {image.config.get('architecture')}")
-        result = Result(config=dict(image.config.get("config") or {}), author=image.config.get("author"))
-        result.history = list(image.config.get("history") or [])
-        for blob, diff_id in zip(image.layers, image.config["rootfs"]["diff_ids"], strict=True):
-            result.layers.append(layers.Layer(blob, diff_id))
-            apply_layer(result.tree, layers.read(self._store, blob))
-        return result
 
     def _source(self, file: Dockerfile, stage: Stage, name: str) -> Tree:
         """The files that ``--from=name`` stands for."""
         other = file.stage(name)
         if other is not None and other.number < stage.number:
             return self._done[other.number].tree
-        if name == stage.name or (other is not None and other.number >= stage.number):
+        if other is not None:
             raise CopyError(f"circular dependency detected on stage: {name}")
         if name not in self._images:
-            self._images[name] = self._foreign(name)
+            self._images[name] = self._bases.files(name, self._progress.warn)
         return self._images[name]
-
-    def _foreign(self, name: str) -> Tree:
-        if name == SCRATCH:
-            return Tree()
-        try:
-            reference = parse_reference(name)
-        except InvalidReferenceError as error:
-            raise CopyError(f'failed to parse stage name "{name}": {error}') from error
-        image = self._image(reference, self._progress.warn)
-        if image is None:
-            raise CopyError(f"not emulated: COPY --from={name}: the image is not in the lab's registry")
-        return self._of_image(image).tree
 
     def _export(self, file: Dockerfile, stage: Stage) -> Image:
         with self._progress.step("exporting to image") as step:

@@ -5,19 +5,17 @@ Sources: Dockerfile reference; moby/buildkit frontend/dockerfile/dockerfile2llb/
 
 from __future__ import annotations
 
-import copy
 import posixpath
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lab.emulator.docker import layer as layers
+from lab.emulator.docker import oci
 from lab.emulator.docker.copying import Copy, attributes, make_folder
-from lab.emulator.docker.dockerfile import Dockerfile, DockerfileError, Instruction, instruction
+from lab.emulator.docker.dockerfile import DockerfileError, Instruction, instruction
 from lab.emulator.docker.expand import Expander
-from lab.emulator.docker.layer import Layer
-from lab.emulator.docker.store import Store
+from lab.emulator.docker.result import Result, Surroundings, require_runnable
 from lab.emulator.docker.tree import Node, Tree
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -26,60 +24,17 @@ _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z")
 _PORTS = 65535
-REMEDY = (
-    "the emulated builder makes layers from files and runs nothing. Remedy: COPY ready-made files (built by an earlier "
-    "job or kept in the repository), or build this layer where Docker runs, push it to the lab's registry and FROM it"
-)
-
-
-@dataclass
-class Result:
-    """What a stage is so far, and in the end."""
-
-    config: dict[str, Any] = field(default_factory=dict)
-    """``config`` of the OCI image configuration."""
-    author: str | None = None
-    layers: list[Layer] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    tree: Tree = field(default_factory=Tree)
-
-    def copy(self) -> Result:
-        """An independent copy, to build upon."""
-        return Result(
-            copy.deepcopy(self.config), self.author, list(self.layers), copy.deepcopy(self.history), self.tree.copy()
-        )
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a stage needs from the build around it."""
-
-    file: Dockerfile
-    store: Store
-    global_arguments: dict[str, str]
-    """``ARG``s before the first ``FROM``, with build arguments and platform names."""
-    build_arguments: dict[str, str]
-    consumed: set[str]
-    """Names of build arguments that some ``ARG`` took; filled here."""
-    time: int
-    """Modification time of every file in a layer, seconds since 1970."""
-    created: str
-    """RFC 3339, for the history."""
-    context: Callable[[], Tree]
-    source: Callable[[str], Tree]
-    """The tree of a stage or image named in ``--from``."""
-    say: Callable[[str], None]
 
 
 class StageBuilder:
     """Applies instructions to a `Result`."""
 
-    def __init__(self, around: Surroundings, result: Result, base: str | None) -> None:
+    def __init__(self, around: Surroundings, result: Result) -> None:
         self._around = around
-        self._base = base
         self._arguments: dict[str, str] = {}
         self._result = result
         self._config = result.config
+        self._emptied: str | None = (result.config.get("Labels") or {}).get(oci.BASE_LABEL)
         self._shell: list[str] = list(self._config.get("Shell") or _SHELL)
         self._command_is_own = False
         self._say = around.say
@@ -163,9 +118,9 @@ class StageBuilder:
         chown, chmod = (expander.word(step.flag(flag) or "") for flag in ("chown", "chmod"))
         asked, unknown = attributes(chown, chmod, self._result.tree)
         for name in unknown:
-            if not self._base:
+            if not self._emptied:
                 raise self._fail(step, f"unable to convert uid/gid chown string to host mapping: {name}: no such user")
-            self._say(f"not emulated: user or group {name!r} of {self._base} is unknown here and recorded as 0")
+            self._say(f"not emulated: user or group {name!r} of {self._emptied} is unknown here and recorded as 0")
         work = Copy(self._result.tree, self._config.get("WorkingDir") or "/", words[-1], asked, unpack)
         self._record(step, work.run(source, words[:-1], origin))
 
@@ -331,28 +286,3 @@ class StageBuilder:
         "VOLUME": _volume,
         "WORKDIR": _workdir,
     }
-
-
-def require_runnable(file: Dockerfile, steps: list[Instruction]) -> None:
-    """Raise DockerfileError for the first ``RUN`` before anything is done; further ones are named too."""
-    found = [step for step in steps if step.keyword == "RUN"]
-    if not found:
-        return
-    name = file.source.name
-    lines = "\n".join(f"{name}:{step.line}: not emulated: RUN {step.value}" for step in found)
-    raise DockerfileError(file.source, found[0].line, f"{lines}\n{REMEDY}")
-
-
-def configuration(result: Result, around: Surroundings, architecture: str) -> dict[str, Any]:
-    """The OCI image configuration of a finished stage."""
-    document: dict[str, Any] = {
-        "architecture": architecture,
-        "os": "linux",
-        "created": around.created,
-        "config": {key: value for key, value in result.config.items() if value not in (None, [], {})},
-        "rootfs": {"type": "layers", "diff_ids": [made.diff_id for made in result.layers]},
-        "history": result.history,
-    }
-    if result.author:
-        document["author"] = result.author
-    return document

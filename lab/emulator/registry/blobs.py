@@ -15,8 +15,9 @@ from aiohttp import web
 
 from lab.emulator.docker.references import PATH
 from lab.emulator.registry.authorization import Gate
+from lab.emulator.registry.digest import Digest
 from lab.emulator.registry.errors import DistributionError
-from lab.emulator.registry.storage import Digest, Storage
+from lab.emulator.registry.storage import Storage
 
 _SMALL = 1 << 18
 """Bytes that are read, written or hashed at once without leaving the event loop."""

@@ -15,8 +15,9 @@ from lab.emulator.docker import oci
 from lab.emulator.docker.references import TAG
 from lab.emulator.registry.authorization import Gate
 from lab.emulator.registry.blobs import digest_in, repository
+from lab.emulator.registry.digest import Digest
 from lab.emulator.registry.errors import DistributionError
-from lab.emulator.registry.storage import Digest, Manifest, Storage
+from lab.emulator.registry.storage import Manifest, Storage
 
 LARGEST = 4 << 20
 """Bytes of the largest manifest that is taken [OCI distribution-spec, Pushing Manifests]."""
