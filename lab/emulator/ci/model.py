@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
-
-from typing_extensions import Self
+from typing import Any, TypeVar
 
 FINISHED = ("success", "failed", "canceled", "skipped")
 ALIVE = ("created", "waiting_for_resource", "preparing", "pending", "running", "canceling", "manual", "scheduled")
 ON_RUNNER = ("running", "canceling")
+
+_T = TypeVar("_T", bound="Document")
 
 
 def new_token() -> str:
@@ -28,7 +28,7 @@ class Document:
         return asdict(self)
 
     @classmethod
-    def of(cls, body: dict[str, Any]) -> Self:
+    def of(cls: type[_T], body: dict[str, Any]) -> _T:  # noqa: PYI019 - typing.Self is new in 3.11
         """The reverse of `body`; fields that an older version did not know get their defaults."""
         names = {item.name for item in fields(cls)}
         return cls(**{key: value for key, value in body.items() if key in names})
