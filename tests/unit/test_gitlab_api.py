@@ -635,3 +635,21 @@ def test_a_renamed_project_redirects_reading_until_its_path_is_taken(tmp_path):
         assert (await client("GET", "/projects/root%2Fhichat"))[1]["id"] == 2
 
     _run(scenario, tmp_path)
+
+
+def test_force_does_not_rewrite_a_protected_branch(tmp_path):
+    async def scenario(client):
+        await _with_commit(client)
+        file = {"branch": "main", "content": "x\n", "commit_message": "second"}
+        await client("POST", "/projects/1/repository/files/a", file)
+        _, first = await client("GET", "/projects/1/repository/commits?per_page=1&page=2")
+        actions = [{"action": "create", "file_path": "b", "content": ""}]
+        body = {"branch": "main", "start_sha": first[0]["id"], "force": True, "commit_message": "m", "actions": actions}
+        status, error = await client("POST", "/projects/1/repository/commits", body)
+        assert status == 400
+        assert error["message"] == "You are not allowed to force push code to a protected branch on this project."
+        await client("PATCH", "/projects/1/protected_branches/main", {"allow_force_push": True})
+        status, commit = await client("POST", "/projects/1/repository/commits", body)
+        assert (status, commit["parent_ids"]) == (201, [first[0]["id"]])
+
+    _run(scenario, tmp_path)

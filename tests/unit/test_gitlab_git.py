@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from gitlab_server import PASSWORD, TOKEN, config, running
 
 from lab.emulator.database import Database
-from lab.emulator.gitlab.model import ZERO_SHA, Caller
-from lab.emulator.gitlab.push_policy import Command
+from lab.emulator.gitlab.model import ZERO_SHA, Caller, Push
 from lab.emulator.gitlab.server import GitLab
 
 
@@ -342,8 +342,9 @@ def test_a_push_that_was_stored_but_not_announced_is_announced_at_the_next_start
             sha = (await client.git("rev-parse", "HEAD", cwd=folder))[1].strip()
             stored = client.gitlab.projects.get(1)
             caller = client.gitlab.access.basic("root", PASSWORD)
-            client.gitlab.pushes._note(stored, caller, [Command(ZERO_SHA, sha, "refs/heads/late")], ("ci.skip",))
-            client.gitlab.pushes._note(stored, caller, [Command(ZERO_SHA, sha, "refs/heads/never")], ())
+            journal = client.gitlab.pushes._journal
+            journal.note([Push(stored, "refs/heads/late", ZERO_SHA, sha, caller, ("ci.skip",))])
+            journal.note([Push(stored, "refs/heads/never", ZERO_SHA, sha, caller)])
             await client.gitlab.repositories.git(stored, "update-ref", "refs/heads/late", sha)
 
     async def second():
@@ -395,3 +396,22 @@ def test_internal_refs_are_readable_but_not_writable(tmp_path):
         assert re.search("deny updating a hidden ref|hidden", text)
 
     _run(scenario, tmp_path)
+
+
+def test_the_upstream_profile_protects_and_announces_a_moment_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("lab.emulator.gitlab.pushes.UPSTREAM_DELAY", 0.2)
+
+    async def scenario():
+        async with running(tmp_path, settings=replace(config(tmp_path / "data"), profile="upstream")) as client:
+            pushes = []
+            client.gitlab.on_push.append(pushes.append)
+            project = await client.project()
+            folder = await client.checkout(project)
+            await client.git("push", "-q", "origin", "master", cwd=folder)
+            _, branch = await client("GET", "/projects/1/repository/branches/master")
+            assert (branch["default"], branch["protected"], pushes) == (True, False, [])
+            await asyncio.gather(*client.gitlab.tasks._tasks)
+            _, branch = await client("GET", "/projects/1/repository/branches/master")
+            assert (branch["protected"], len(pushes)) == (True, 1)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from gitlab_server import receiver, running
+from gitlab_server import config, receiver, running
 
 from lab.emulator.database import Database
 from lab.emulator.gitlab.hooks import Hooks
@@ -269,3 +269,28 @@ def test_the_log_keeps_the_latest_deliveries_and_survives_a_restart(tmp_path, mo
     hooks.remove(hook)
     assert Hooks(database).events(hook) == []
     database.close()
+
+
+def test_a_delivery_that_was_not_sent_before_a_kill_is_sent_at_the_next_start(tmp_path):
+    settings = config(tmp_path / "data")
+
+    async def scenario():
+        async with receiver() as (url, arrived):
+            async with running(tmp_path, settings=settings) as client:
+                await client("PUT", "/application/settings", _OPEN)
+                project = await client.project()
+                hook = await _hook(client, url)
+                folder = await client.checkout(project)
+                client.gitlab.deliveries._start = lambda *_arguments: None  # killed before it could be sent
+                await client.git("push", "-q", "origin", "master", cwd=folder)
+                assert arrived.empty()
+            async with running(tmp_path, settings=settings) as client:
+                _, body = await asyncio.wait_for(arrived.get(), 10)
+                assert body["ref"] == "refs/heads/master"
+                await _idle(client)
+                assert len(client.gitlab.hooks.event_ids(client.gitlab.hooks.get(1, hook["id"]))) == 1
+            async with running(tmp_path, settings=settings) as client:
+                await _idle(client)
+                assert arrived.empty()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -88,7 +88,7 @@ class CommitWriter:
             for action in change.actions:
                 await self._apply(project, parent, tree, action)
             sha = await self._write(project, caller, change, parent, tree)
-            await self._gitlab.pushes.update(project, caller, Command(tip, sha, head), force=change.force)
+            await self._gitlab.pushes.update(project, caller, Command(tip, sha, head))
         return sha
 
     async def _parent(self, project: Project, change: Change, tip: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from lab.emulator.gitlab.hooks import Hook
+from lab.emulator.gitlab.journal import Journal
 from lab.emulator.gitlab.local_network import BlockedError, UrlBlocker
 from lab.emulator.gitlab.model import ZERO_SHA, Caller, Project, Push
 from lab.emulator.gitlab.payload import push_payload
@@ -40,7 +41,14 @@ class Deliveries:
     def __init__(self, gitlab: GitLab) -> None:
         self._gitlab = gitlab
         self.blocker = UrlBlocker(gitlab.settings, gitlab.config.gitlab_url)
+        self._journal = Journal(gitlab.database, gitlab.projects, "gitlab.hook_jobs")
         self._session: ClientSession | None = None
+
+    def recover(self) -> None:
+        """Send what was not sent when the process was killed."""
+        for entry, pushes, body in self._journal.left():
+            hooks = [hook for push in pushes for hook in self._gitlab.hooks.of(push.project.id)]
+            self._start(entry, pushes, [hook for hook in hooks if hook.id in body["hooks"]])
 
     async def stop(self) -> None:
         """Close connections."""
@@ -61,7 +69,8 @@ class Deliveries:
                 continue
             for push in group:
                 if hooks := [hook for hook in self._gitlab.hooks.of(push.project.id) if _wants(hook, push)]:
-                    self._gitlab.tasks.spawn(self._fire(push, hooks), f"webhooks of {push.project.path_with_namespace}")
+                    entry = self._journal.note([push], hooks=[hook.id for hook in hooks])
+                    self._start(entry, [push], hooks)
 
     async def send(
         self, hook: Hook, trigger: str, name: str, payload: dict[str, Any], *, key: str = ""
@@ -108,10 +117,15 @@ class Deliveries:
         caller = Caller("user", user.username if user else "", user_id=user_id)
         return await push_payload(self._gitlab, Push(project, head, before, recent[0].id, caller))
 
-    async def _fire(self, push: Push, hooks: list[Hook]) -> None:
-        payload = await push_payload(self._gitlab, push)
-        name, trigger = ("Push Hook", "push_hooks") if push.branch else ("Tag Push Hook", "tag_push_hooks")
-        await asyncio.gather(*(self.send(hook, trigger, name, payload) for hook in hooks))
+    def _start(self, entry: int, pushes: list[Push], hooks: list[Hook]) -> None:
+        self._gitlab.tasks.spawn(self._fire(entry, pushes, hooks), f"webhooks of push {entry}")
+
+    async def _fire(self, entry: int, pushes: list[Push], hooks: list[Hook]) -> None:
+        for push in pushes:
+            payload = await push_payload(self._gitlab, push)
+            name, trigger = ("Push Hook", "push_hooks") if push.branch else ("Tag Push Hook", "tag_push_hooks")
+            await asyncio.gather(*(self.send(hook, trigger, name, payload) for hook in hooks))
+        self._journal.forget(entry)
 
     async def _post(self, hook: Hook, headers: dict[str, str], body: bytes) -> tuple[str, dict[str, str], str]:
         if self._session is None:

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from asyncio.subprocess import PIPE
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from lab.emulator.gitlab import git, pktline
 from lab.emulator.gitlab.git import GitError
+from lab.emulator.gitlab.journal import Journal
 from lab.emulator.gitlab.model import MAINTAINER, ZERO_SHA, ApiError, Caller, Project, Push
 from lab.emulator.gitlab.paging import iso
 from lab.emulator.gitlab.push_policy import NO_FORCE, Command, PushPolicy
@@ -21,7 +22,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_PUSH = 600.0
 """Seconds that git may take to store one push."""
-_JOURNAL = "gitlab.pushes"
+UPSTREAM_DELAY = 1.0
+"""Seconds after which GitLab's background jobs have dealt with a push (profile ``upstream``)."""
 _EMULATED_OPTIONS = ("ci.", "integrations.")
 _PRE_RECEIVE = f"""#!/bin/sh
 # Ends a push that GitLab refuses. The refusal comes from the server; only force pushes are judged here, because
@@ -48,6 +50,7 @@ class Pushes:
     def __init__(self, gitlab: GitLab) -> None:
         self._gitlab = gitlab
         self.policy = PushPolicy(gitlab.access, gitlab.protected_branches)
+        self._journal = Journal(gitlab.database, gitlab.projects, "gitlab.pushes")
         self._hooks = gitlab.config.data / "git-hooks"
 
     async def receive(self, project: Project, caller: Caller, body: IO[bytes]) -> bytes:
@@ -57,71 +60,95 @@ class Pushes:
         """
         request = pktline.read_request(body)
         body.seek(0)
-        refusal = self.policy.refuses(caller, project, request.commands, web=False)
-        unforced = self.policy.unforced(project, request.commands)
+        pushes = [Push(project, c.ref, c.before, c.after, caller, request.options) for c in request.commands]
         async with self._gitlab.repositories.writing(project):
-            entry = self._note(project, caller, request.commands, request.options)
+            refusal = self.policy.refuses(caller, project, request.commands, web=False)
+            unforced = self.policy.unforced(project, request.commands)
+            entry = self._journal.note(pushes)
             try:
                 output = await self._store(project, body, refusal, unforced)
                 stored = pktline.accepted(output, request)
             except GitError:
-                await self._finish(project, caller, entry, request.commands, request.options)
+                await self._finish(entry, pushes)
                 raise
-            moved = request.commands if stored is None else [c for c in request.commands if c.ref in stored]
-            await self._finish(project, caller, entry, moved, request.options)
+            await self._finish(entry, [push for push in pushes if stored is None or push.ref in stored])
         return _foreign_options(request) + output
 
-    async def update(self, project: Project, caller: Caller, command: Command, *, force: bool = False) -> None:
+    async def update(self, project: Project, caller: Caller, command: Command) -> None:
         """Move one ref for the API; the objects are there already.
 
         Raises ApiError 400 with the pre-receive text, or when the ref has moved meanwhile. The caller of this
         method holds ``repositories.writing``.
         """
         reason = self.policy.refuses(caller, project, [command], web=True)
-        if not reason and not force and self.policy.unforced(project, [command]):
+        if not reason and self.policy.unforced(project, [command]):
             ancestor = await self._gitlab.repositories.is_ancestor(project, command.before, command.after)
             reason = None if ancestor else NO_FORCE
         if reason:
             raise ApiError.message(400, reason.strip())
-        entry = self._note(project, caller, [command], ())
+        push = Push(project, command.ref, command.before, command.after, caller)
+        entry = self._journal.note([push])
         arguments = ("-d", command.ref) if command.after == ZERO_SHA else (command.ref, command.after)
         try:
             await self._gitlab.repositories.git(project, "update-ref", *arguments, command.before)
         except GitError as error:
-            self._gitlab.database.delete(_JOURNAL, entry)
+            self._journal.forget(entry)
             log.info("update-ref refused: %s", error)
             raise ApiError.message(400, "Could not update the branch. Please try again.") from error
-        await self._finish(project, caller, entry, [command], ())
+        await self._finish(entry, [push])
 
     async def recover(self) -> None:
         """Announce what was stored, but not announced, when the process was killed."""
-        for key, body in self._gitlab.database.all(_JOURNAL):
-            project = self._gitlab.projects.get(int(body["project"]))
-            if project:
-                caller = Caller(**{**body["caller"], "scopes": frozenset(body["caller"]["scopes"])})
-                commands = [Command(*entry) for entry in body["commands"]]
-                await self._finish(project, caller, int(key), commands, tuple(body["options"]))
-            self._gitlab.database.delete(_JOURNAL, key)
+        for entry, pushes, _ in self._journal.left():
+            await self._finish(entry, pushes)
 
-    async def _finish(
-        self, project: Project, caller: Caller, entry: int, commands: list[Command], options: tuple[str, ...]
-    ) -> None:
-        """Announce those of ``commands`` that git has stored, then forget the note about them."""
-        moved = [c for c in commands if await self._gitlab.repositories.ref(project, c.ref) == c.after]
-        await self._settle(project, caller, moved, options)
-        self._gitlab.database.delete(_JOURNAL, entry)
+    async def _finish(self, entry: int, pushes: list[Push]) -> None:
+        """Announce those of ``pushes`` that git has stored, then forget the note about them.
 
-    def _note(self, project: Project, caller: Caller, commands: list[Command], options: tuple[str, ...]) -> int:
-        """Write down what is about to happen, so that `recover` can finish it."""
-        entry = self._gitlab.database.next_id(_JOURNAL)
-        body: dict[str, Any] = {
-            "project": project.id,
-            "caller": {**vars(caller), "scopes": sorted(caller.scopes)},
-            "commands": [[c.before, c.after, c.ref] for c in commands],
-            "options": list(options),
-        }
-        self._gitlab.database.put(_JOURNAL, entry, body)
-        return entry
+        With the profile ``upstream`` the protection of a first branch and the announcement come a moment after the
+        push has been answered, as from GitLab's background jobs (contracts B.8).
+        """
+        stored = [
+            push
+            for push in pushes
+            if push.ref.startswith(("refs/heads/", "refs/tags/"))
+            and push.before != push.after
+            and await self._gitlab.repositories.ref(push.project, push.ref) == push.after
+        ]
+        first = await self._choose_default_branch(stored)
+        if self._gitlab.config.upstream:
+            self._gitlab.tasks.spawn(self._announce_later(entry, stored, first), "background work of a push")
+        else:
+            self._announce(entry, stored, first)
+
+    async def _announce_later(self, entry: int, pushes: list[Push], first: str | None) -> None:
+        await asyncio.sleep(UPSTREAM_DELAY)
+        self._announce(entry, pushes, first)
+
+    def _announce(self, entry: int, pushes: list[Push], first: str | None) -> None:
+        """Protect a ``first`` default branch, then tell everybody."""
+        if pushes:
+            project = pushes[0].project
+            if first and not self._gitlab.protected_branches.protects(project.id, first):
+                self._gitlab.protected_branches.create(
+                    project.id, first, push_access_level=MAINTAINER, merge_access_level=MAINTAINER
+                )
+            project.data |= {"last_activity_at": iso(), "updated_at": iso()}
+            self._gitlab.projects.save(project)
+            self._gitlab.announce(pushes)
+        self._journal.forget(entry)
+
+    async def _choose_default_branch(self, pushes: list[Push]) -> str | None:
+        """A first push makes its branch the default one; of several, main or master wins (contracts B.6)."""
+        branches = [push.branch for push in pushes if push.branch and push.after != ZERO_SHA]
+        if not branches or pushes[0].project.default_branch:
+            return None
+        project = pushes[0].project
+        chosen = next((name for name in ("main", "master") if name in branches), min(branches))
+        await self._gitlab.repositories.git(project, "symbolic-ref", "HEAD", f"refs/heads/{chosen}")
+        project.data |= {"default_branch": chosen, "empty_repo": False}
+        self._gitlab.projects.save(project)
+        return chosen
 
     async def _store(self, project: Project, body: IO[bytes], refusal: str | None, unforced: list[str]) -> bytes:
         arguments = ["receive-pack", "--stateless-rpc", "."]
@@ -150,28 +177,6 @@ class Pushes:
             partial.chmod(0o700)
             partial.replace(script)
         return self._hooks
-
-    async def _settle(self, project: Project, caller: Caller, moved: list[Command], options: tuple[str, ...]) -> None:
-        """What follows a push: a first default branch and its protection, then the announcement of each ref."""
-        refs = [c for c in moved if c.ref.startswith(("refs/heads/", "refs/tags/")) and c.before != c.after]
-        if not refs:
-            return
-        await self._choose_default_branch(project, [c.branch for c in refs if c.branch and c.after != ZERO_SHA])
-        project.data |= {"last_activity_at": iso(), "updated_at": iso()}
-        self._gitlab.projects.save(project)
-        self._gitlab.announce([Push(project, c.ref, c.before, c.after, caller, options) for c in refs])
-
-    async def _choose_default_branch(self, project: Project, branches: list[str]) -> None:
-        """A first push makes its branch the default one and protects it; of several, main or master wins (B.6)."""
-        if project.default_branch or not branches:
-            return
-        chosen = next((name for name in ("main", "master") if name in branches), min(branches))
-        await self._gitlab.repositories.git(project, "symbolic-ref", "HEAD", f"refs/heads/{chosen}")
-        project.data |= {"default_branch": chosen, "empty_repo": False}
-        if not self._gitlab.protected_branches.protects(project.id, chosen):
-            self._gitlab.protected_branches.create(
-                project.id, chosen, push_access_level=MAINTAINER, merge_access_level=MAINTAINER
-            )
 
 
 def _foreign_options(request: pktline.Request) -> bytes:

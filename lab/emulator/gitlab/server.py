@@ -103,6 +103,7 @@ class GitLab:
         await self.pushes.recover()
         self._listener = Listener(self.app, self.config.bind, self.config.gitlab_port)
         await self._listener.start()
+        self.deliveries.recover()
 
     async def stop(self) -> None:
         """Close the listener and end background work."""
