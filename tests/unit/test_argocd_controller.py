@@ -10,6 +10,7 @@ from argocd_world import NAMESPACE, config_map, deployment, run
 
 from lab.emulator.argocd.objects import now
 from lab.emulator.argocd.server import ArgoCd
+from lab.emulator.kube.errors import StatusError
 
 MANUAL: dict = {}
 
@@ -492,5 +493,83 @@ def test_an_operation_goes_on_after_a_restart():
             await world.settled(sha)
         finally:
             await again.stop()
+
+    run(scenario)
+
+
+def test_ignored_differences_are_neither_seen_nor_overwritten():
+    async def scenario(world):
+        world.secret()
+        first = world.git.commit({"k8s/ns.yaml": NAMESPACE, "k8s/a.yaml": config_map("a", "1")})
+        world.create(policy={"automated": {"selfHeal": True}, "syncOptions": ["RespectIgnoreDifferences=true"]})
+        app = world.application()
+        app["spec"]["ignoreDifferences"] = [{"kind": "ConfigMap", "jsonPointers": ["/data/value"]}]
+        app["metadata"].pop("resourceVersion")
+        world.store.update("argoproj.io", "applications", app)
+        await world.settled(first)
+        world.store.patch("", "configmaps", "hichat", "a", {"data": {"value": "by hand"}})
+        await world.look_again()
+        assert world.status()["sync"]["status"] == "Synced"
+        second = world.git.commit({"k8s/b.yaml": config_map("b", "1")})
+        world.argocd.webhook.received(world.push_payload(second))
+        await world.settled(second)
+        assert world.store.get("", "configmaps", "hichat", "a")["data"] == {"value": "by hand"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_cannot_be_changed_is_made_anew_only_by_force(force, monkeypatch):
+    async def scenario(world):
+        made = json.loads(config_map("a", "1"))
+        made["metadata"]["namespace"] = "argocd"
+        assert world.argocd.cluster.apply(made) == ("Synced", "configmap/a created")
+        before = world.store.get("", "configmaps", "argocd", "a")["metadata"]["uid"]
+        apply = world.store.apply
+
+        def refusing(obj, **more):
+            if world.store.find("", "configmaps", "argocd", "a"):
+                raise StatusError(422, "Invalid", 'ConfigMap "a" is invalid: data: Forbidden: field is immutable')
+            return apply(obj, **more)
+
+        monkeypatch.setattr(world.store, "apply", refusing)
+        made["data"]["value"] = "2"
+        result, message = world.argocd.cluster.apply(made, force=force)
+        after = world.store.get("", "configmaps", "argocd", "a")["metadata"]["uid"]
+        assert (result, before == after) == (("Synced", False) if force else ("SyncFailed", True))
+        assert ("field is immutable" in message) is not force
+
+    run(scenario)
+
+
+def test_local_manifests_are_named_as_missing():
+    async def scenario(world):
+        world.create(policy=MANUAL)
+        app = world.application()
+        app["operation"] = {"sync": {"manifests": ["{}"]}}
+        world.store.update("argoproj.io", "applications", app)
+        await world.until("ended", lambda: (world.status().get("operationState") or {}).get("phase") == "Error")
+        assert world.status()["operationState"]["message"] == "not emulated: operation.sync.manifests"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"project": None}, "spec.project"),
+        ({"destination": None}, "spec.destination"),
+        ({"source": {"repoURL": "http://h/r", "targetRevision": 1.0}}, "spec.source.targetRevision"),
+        ({"syncPolicy": {"automated": {"prune": "yes"}}}, "spec.syncPolicy.automated.prune"),
+    ],
+)
+def test_an_application_that_is_malformed_is_refused(change, text):
+    async def scenario(world):
+        world.create(policy=MANUAL)
+        app = world.application()
+        app["spec"] = {name: value for name, value in {**app["spec"], **change}.items() if value is not None}
+        with pytest.raises(StatusError, match=text.replace(".", r"\.")) as caught:
+            world.store.update("argoproj.io", "applications", app)
+        assert caught.value.code == 422
 
     run(scenario)

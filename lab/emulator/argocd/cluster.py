@@ -119,10 +119,7 @@ class Cluster:
         options = Options(manager=MANAGER, dry_run=dry_run, validation="Strict" if validate else "Ignore", force=True)
         before = self.get(key)
         try:
-            if replace and before is not None:
-                after = self._replace(key, target, options, force=force)
-            else:
-                after = self.store.apply(_without_status(target), manager=MANAGER, force=True, options=options)
+            after = self._write(target, before, options, replace=replace, force=force)
         except StatusError as error:
             return "SyncFailed", error.message
         found = self.resource(key.group, key.kind)
@@ -133,13 +130,22 @@ class Cluster:
             " (dry run)" if dry_run else ""
         )
 
-    def _replace(self, key: Key, target: dict[str, Any], options: Options, *, force: bool) -> dict[str, Any]:
+    def _write(
+        self, target: dict[str, Any], before: dict[str, Any] | None, options: Options, *, replace: bool, force: bool
+    ) -> dict[str, Any]:
+        """Apply or replace; with ``force`` an object that cannot be changed so is deleted and made anew."""
+        key, wanted = key_of(target), _without_status(target)
         found = self.resource(key.group, key.kind)
-        plural = found.plural if found else ""
-        if force and key.kind not in ("Namespace", "CustomResourceDefinition") and not options.dry_run:
-            self.store.delete(key.group, plural, key.namespace or None, key.name)
-            return self.store.create(key.group, plural, _without_status(target), options=options)
-        return self.store.update(key.group, plural, _without_status(target), options=options)
+        try:
+            if replace and before is not None and found is not None:
+                return self.store.update(key.group, found.plural, wanted, options=options)
+            return self.store.apply(wanted, manager=MANAGER, force=True, options=options)
+        except StatusError as error:
+            kept = key.kind in ("Namespace", "CustomResourceDefinition")
+            if error.code != 422 or not force or before is None or found is None or kept or options.dry_run:
+                raise
+        self.store.delete(key.group, found.plural, key.namespace or None, key.name)
+        return self.store.apply(wanted, manager=MANAGER, force=True, options=options)
 
     def delete(self, obj: dict[str, Any], propagation: str) -> str:
         """Ask for the deletion of a live object; returns why not, or an empty string."""

@@ -221,11 +221,19 @@ def comparable(obj: dict[str, Any], rules: list[dict[str, Any]]) -> dict[str, An
     found = {name: value for name, value in obj.items() if name != "status"}
     server = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
     found["metadata"] = {name: value for name, value in obj["metadata"].items() if name not in server}
-    pointers = [pointer for rule in rules if _applies(rule, obj) for pointer in rule.get("jsonPointers") or []]
-    if pointers:
+    paths = _ignored_paths(rules, obj)
+    if paths:
         found = copy.deepcopy(found)
-    for pointer in pointers:
-        _drop(found, [part.replace("~1", "/").replace("~0", "~") for part in str(pointer).split("/")[1:]])
+    for path in paths:
+        _drop(found, path)
+    return found
+
+
+def respecting(target: dict[str, Any], live: dict[str, Any], rules: list[dict[str, Any]]) -> dict[str, Any]:
+    """``target`` without what ``ignoreDifferences`` names, so that an apply leaves the live values alone."""
+    found = copy.deepcopy(target)
+    for path in _ignored_paths(rules, live):
+        _drop(found, path)
     return found
 
 
@@ -239,6 +247,12 @@ def unsupported(cluster: Cluster, app: dict[str, Any]) -> str:
             if rule.get(name):
                 return f"not emulated: ignoreDifferences.{name}; use jsonPointers"
     return ""
+
+
+def _ignored_paths(rules: list[dict[str, Any]], obj: dict[str, Any]) -> list[list[str]]:
+    """The JSON pointers of the rules that apply to ``obj``, taken apart."""
+    pointers = [str(pointer) for rule in rules if _applies(rule, obj) for pointer in rule.get("jsonPointers") or []]
+    return [[part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]] for text in pointers]
 
 
 def _applies(rule: dict[str, Any], obj: dict[str, Any]) -> bool:

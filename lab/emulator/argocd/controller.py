@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from dataclasses import dataclass, field
@@ -81,8 +80,11 @@ class Controller:
         work.poll_at = self._next_poll(loop.time())
         while True:
             due = min(at for at in (work.poll_at, work.due_at) if at is not None)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(work.wake.wait(), max(due - loop.time(), 0.0))
+            # Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that comes together with the event.
+            timer = loop.call_at(due, work.wake.set) if due < float("inf") else None
+            await work.wake.wait()
+            if timer is not None:
+                timer.cancel()
             level, work.level = work.level, WAKE
             work.wake.clear()
             time = loop.time()

@@ -8,6 +8,7 @@ import hashlib
 import os
 import posixpath
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -185,12 +186,17 @@ async def _run(
         "git", *settings, *arguments, cwd=cwd, env=_environment(cwd) | (extra or {}), start_new_session=True,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    timed_out = asyncio.Event()
+    timer = asyncio.get_running_loop().call_later(_TIMEOUT, _kill, process, timed_out)
     try:
-        output, errors = await asyncio.wait_for(process.communicate(given), _TIMEOUT)
-    except asyncio.TimeoutError:
-        raise SourceError(f"`git {arguments[0]}` failed timeout after {_TIMEOUT:.0f}s", "DeadlineExceeded") from None
+        output, errors = await process.communicate(given)
     finally:
-        await _reap(process)
+        timer.cancel()
+        if process.returncode is None:
+            _kill(process, timed_out)
+            await process.wait()
+    if timed_out.is_set():
+        raise SourceError(f"`git {arguments[0]}` failed timeout after {_TIMEOUT:.0f}s", "DeadlineExceeded")
     return _code(process), output, errors.decode(errors="replace")
 
 
@@ -198,9 +204,8 @@ def _code(process: Any) -> int:
     return process.returncode if process.returncode is not None else -1
 
 
-async def _reap(process: asyncio.subprocess.Process) -> None:
+def _kill(process: asyncio.subprocess.Process, killed: asyncio.Event) -> None:
     """End git and the transport helper it started."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        await process.wait()
+    killed.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from lab.emulator.argocd.cluster import NAMESPACE, Cluster, encoded
+from lab.emulator.argocd.definitions import DEFINITIONS
 
 VERSION = "v3.5.1"
 _PART_OF = {"app.kubernetes.io/part-of": "argocd"}
@@ -13,8 +14,8 @@ _PART_OF = {"app.kubernetes.io/part-of": "argocd"}
 
 def install(cluster: Cluster) -> None:
     """Create what is missing; what is there stays as it is."""
-    cluster.ensure(_definition("applications", "Application", ["app", "apps"], _COLUMNS))
-    cluster.ensure(_definition("appprojects", "AppProject", ["appproj", "appprojs"], []))
+    for definition in DEFINITIONS:
+        cluster.ensure(definition)
     cluster.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     cluster.ensure(
         _config_map("argocd-cm", {"resource.customizations.ignoreResourceUpdates.all": "jsonPointers:\n  - /status\n"})
@@ -28,42 +29,6 @@ def install(cluster: Cluster) -> None:
     cluster.ensure(_default_project())
     for name, kind in _WORKLOADS.items():
         cluster.ensure(_workload(name, kind))
-
-
-_COLUMNS: list[dict[str, Any]] = [
-    {"name": "Sync Status", "type": "string", "jsonPath": ".status.sync.status"},
-    {"name": "Health Status", "type": "string", "jsonPath": ".status.health.status"},
-    {"name": "Revision", "type": "string", "jsonPath": ".status.sync.revision", "priority": 10},
-    {"name": "Project", "type": "string", "jsonPath": ".spec.project", "priority": 10},
-]
-
-
-def _definition(plural: str, kind: str, short: list[str], columns: list[dict[str, Any]]) -> dict[str, Any]:
-    """A CustomResourceDefinition. It has no status subresource, and here it checks little (manifests/crds)."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    properties = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
-        "metadata": {"type": "object"},
-        "spec": anything,
-        **({"status": anything, "operation": anything} if plural == "applications" else {"status": anything}),
-    }
-    schema = {"type": "object", "required": ["metadata", "spec"], "properties": properties}
-    version: dict[str, Any] = {
-        "name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {},
-    }  # fmt: skip
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.argoproj.io", "labels": {**_PART_OF, "app.kubernetes.io/name": plural}},
-        "spec": {
-            "group": "argoproj.io",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "shortNames": short,
-                      "listKind": f"{kind}List"},
-            "scope": "Namespaced",
-            "versions": [version | ({"additionalPrinterColumns": columns} if columns else {})],
-        },
-    }  # fmt: skip
 
 
 _WORKLOADS = {

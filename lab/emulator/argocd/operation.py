@@ -68,6 +68,9 @@ async def advance(
     sync = operation.get("sync")
     if sync is None:
         return Progress(_ended(state, ERROR, "Invalid operation request: no operation specified"))
+    for name in ("manifests", "sources", "revisions"):
+        if sync.get(name):
+            return Progress(_ended(state, ERROR, f"not emulated: operation.sync.{name}"))
     if project is None:
         name = (app.get("spec") or {}).get("project") or "default"
         text = f'Failed to load application project: appproject.argoproj.io "{name}" not found'

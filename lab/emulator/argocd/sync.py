@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.emulator.argocd import health, ordering
 from lab.emulator.argocd.cluster import Cluster
-from lab.emulator.argocd.comparison import SYNCED, Comparison, Resource
+from lab.emulator.argocd.comparison import SYNCED, Comparison, Resource, respecting
 from lab.emulator.argocd.objects import Key, group_version, images, option, skipped, value_of
 from lab.emulator.argocd.ordering import Task
 from lab.emulator.argocd.status import FAILED, RUNNING, SUCCEEDED
@@ -191,6 +191,8 @@ class Sync:
 
     def _apply(self, task: Task) -> tuple[str, str]:
         target = task.target or {}
+        if self._request.has("RespectIgnoreDifferences=true") and task.live is not None:
+            target = respecting(target, task.live, (self._app.get("spec") or {}).get("ignoreDifferences") or [])
         replace = self._request.has("Replace=true") or option(target, "Replace") == "true"
         serverside = self._request.has("ServerSideApply=true") or option(target, "ServerSideApply") == "true"
         return self._cluster.apply(
