@@ -53,8 +53,13 @@ class Cause:
     @classmethod
     def unsupported(cls, field: str, value: Any, valid: Sequence[str]) -> Cause:
         """A value that is none of an enumeration's."""
-        choices = ", ".join(f'"{one}"' for one in sorted(valid))
+        choices = ", ".join(f'"{one}"' for one in valid)
         return cls(field, f"Unsupported value: {_shown(value)}: supported values: {choices}", "FieldValueNotSupported")
+
+    @classmethod
+    def too_long(cls, field: str, most: int) -> Cause:
+        """A text that exceeds ``most`` bytes."""
+        return cls(field, f"Too long: may not be more than {most} bytes", "FieldValueTooLong")
 
     @classmethod
     def duplicate(cls, field: str, value: Any) -> Cause:
@@ -73,7 +78,12 @@ class Cause:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """A value as Go's ``%q``, ``%v`` or ``%#v`` prints it."""
+    if isinstance(value, dict):
+        return "map[string]string{" + ", ".join(f"{json.dumps(k)}:{_shown(v)}" for k, v in sorted(value.items())) + "}"
+    if isinstance(value, list):
+        return "[]string{" + ", ".join(_shown(one) for one in value) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def qualified(group: str, plural: str) -> str:

@@ -84,7 +84,7 @@ def options_of(request: web.Request, target: Target | None, *, applying: bool = 
     if request.method == "PATCH" and not applying and "force" in query:
         causes.append(Cause.forbidden("force", "may not be specified for non-apply patch"))
     if len(manager) > 128:
-        causes.append(Cause(f"fieldManager", "Too long: may not be more than 128 bytes", "FieldValueTooLong"))
+        causes.append(Cause.too_long("fieldManager", 128))
     validation = query.get("fieldValidation") or "Warn"
     if validation not in ("Ignore", "Warn", "Strict"):
         causes.append(Cause.unsupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]))

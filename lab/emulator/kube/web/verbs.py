@@ -158,7 +158,7 @@ class Verbs:
             options=replace(options, dry_run=options.dry_run or given["dry_run"]),
         )  # fmt: skip
         gone = self._store.find(target.resource.group, target.resource.plural, target.namespace, target.name) is None
-        if gone and target.resource.plural not in _RETURNED:
+        if gone and target.resource.plural not in _RETURNED and not found["metadata"].get("deletionTimestamp"):
             details = {"name": target.name, "group": target.resource.group, "kind": target.resource.plural,
                        "uid": uid_of(found)}  # fmt: skip
             body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
