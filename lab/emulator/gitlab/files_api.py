@@ -38,7 +38,6 @@ class FilesApi:
         self._gitlab = gitlab
         router, base = gitlab.app.router, "/api/v4/projects/{id}/repository/files/{path}"
         router.add_get(f"{base}/raw", self.raw)
-        router.add_get(f"{base}/blame", _no_blame)
         router.add_head(base, self.head)
         router.add_get(base, self.show, allow_head=False)
         router.add_post(base, self.create)
@@ -160,7 +159,3 @@ def _written(path: str, branch: str, status: int) -> web.Response:
 
 def _header(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-async def _no_blame(request: web.Request) -> web.Response:
-    raise ApiError.message(404, f"not emulated: {request.method} {request.path}")
