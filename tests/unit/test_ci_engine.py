@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 import yaml
@@ -266,5 +267,24 @@ def test_the_pipelines_own_ref_goes_when_it_ends(tmp_path):
             await until("end of the ref", refs)
             again = (await lab.api("POST", f"{lab.base}/jobs/{jobs(lab, pipeline)['job']['id']}/retry"))[1]
             await until("retry", lambda: lab.ci.store.jobs[again["id"]].status == "success")
+
+    run(tmp_path, scenario)
+
+
+def test_expired_artifacts_go_unless_they_are_the_latest(tmp_path):
+    text = yaml.safe_dump({"job": {"script": ["echo x > f"], "artifacts": {"paths": ["f"], "expire_in": "1 hour"}}})
+
+    async def scenario(lab):
+        async with runner(lab):
+            first = jobs(lab, await finished(lab, await push(lab, {".gitlab-ci.yml": text})))["job"]
+            kept = lab.ci.store.jobs[first["id"]]
+            lab.ci.store.drop_expired(time.time() + 3601)
+            assert kept.artifacts
+            await finished(lab, await push(lab, {"n": "2"}))
+            lab.ci.store.drop_expired(time.time() + 3590)
+            assert kept.artifacts
+            lab.ci.store.drop_expired(time.time() + 3601)
+            assert not kept.artifacts
+            assert (await lab.api("GET", f"{lab.base}/jobs/{kept.id}/artifacts"))[0] == 404
 
     run(tmp_path, scenario)

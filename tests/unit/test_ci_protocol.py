@@ -11,6 +11,8 @@ import yaml
 from ci_world import push, until, world
 from test_ci_engine import pipeline_of, take, token
 
+from lab.emulator.ci import coverage
+
 CONFIG = yaml.safe_dump(
     {
         "stages": ["build"],
@@ -251,3 +253,17 @@ def test_which_runner_gets_the_job(tmp_path, settings, branch, gets):
         assert (await take(lab, running) is not None) is gets
 
     run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("expression", "trace", "expected"),
+    [
+        (r"/TOTAL.*\s(\d+)%/", "TOTAL 10 2 80%\nTOTAL 10 1 90%\nend", 90.0),
+        (r"/\d+\.\d+% covered/", "x\n12.5% covered", 12.5),
+        (r"/nothing/", "12%", None),
+        (None, "12%", None),
+        ("/(/", "12%", None),
+    ],
+)
+def test_coverage_is_read_from_the_trace(expression, trace, expected):
+    assert coverage.found(trace.encode(), expression) == expected

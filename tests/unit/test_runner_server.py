@@ -153,3 +153,22 @@ def test_the_trace_says_what_is_not_real(tmp_path):
             assert "not emulated: service docker:29-dind is not started" in trace
 
     asyncio.run(scenario())
+
+
+def test_a_cache_is_kept_for_the_next_job(tmp_path):
+    async def scenario():
+        async with world(tmp_path) as lab, runner(lab):
+            job = {
+                "cache": {"key": "k-$CI_COMMIT_REF_SLUG", "paths": ["kept/"]},
+                "script": ["cat kept/f || echo nothing yet", "mkdir -p kept && echo from-before > kept/f"],
+            }
+            traces = []
+            for number in ("1", "2"):
+                files = {".gitlab-ci.yml": yaml.safe_dump({"job": job}), "n": number}
+                pipeline = await finished(lab, await push(lab, files))
+                traces.append(lab.ci.trace(jobs(lab, pipeline)["job"]["id"]).decode())
+            assert "nothing yet\n" in traces[0]
+            assert "Created cache k-main-protected of 1 files" in traces[0]
+            assert "\nfrom-before\n" in traces[1]
+
+    asyncio.run(scenario())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import BodyPartReader, web
 
+from lab.emulator.ci import durations
 from lab.emulator.ci.model import Job
 from lab.emulator.gitlab.model import DEVELOPER, REPORTER, ApiError, Project
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 LARGEST = 100 * 1024**2
 """Bytes of one upload: the default of ``max_artifacts_size``."""
+_DEFAULT_LIFE = 30 * 86400
 _DOTENV = re.compile(r"\A\s*([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)\Z")
 
 
@@ -56,6 +59,8 @@ class ArtifactsApi:
         }
         if kind == "dotenv":
             job.dotenv = _dotenv(gzip.decompress(target.read_bytes()).decode(errors="replace"))
+        if kind == "archive":
+            job.artifacts_expire_at = _expiry(request.query.get("expire_in"))
         job.artifacts = [*(a for a in job.artifacts if a["file_type"] != kind), entry]
         self._ci.store.save(job)
         return web.json_response({"message": "201 Created"}, status=201)
@@ -118,10 +123,7 @@ class ArtifactsApi:
         """``DELETE projects/:id/jobs/:job/artifacts``."""
         _, project = self._access.project(request, DEVELOPER)
         job = self._job(request, project)
-        for artifact in job.artifacts:
-            self._ci.store.artifact_path(job, artifact["file_type"]).unlink(missing_ok=True)
-        job.artifacts = []
-        self._ci.store.save(job)
+        self._ci.store.drop_artifacts(job)
         return web.Response(status=204)
 
     def _one(self, request: web.Request) -> Job:
@@ -145,6 +147,14 @@ class ArtifactsApi:
         name = next((a["filename"] for a in job.artifacts if a["file_type"] == "archive"), "artifacts.zip")
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": "application/octet-stream"}
         return web.FileResponse(path, headers=headers)
+
+
+def _expiry(wanted: str | None) -> float | None:
+    """When artifacts may go: ``never`` never, 30 days after now without a wish (the instance's default)."""
+    if wanted == "never":
+        return None
+    length = durations.seconds(wanted) if wanted else None
+    return time.time() + (_DEFAULT_LIFE if length is None else length)
 
 
 def _member(archive: Path, name: str) -> bytes | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lab.emulator.ci import durations, keywords
 from lab.emulator.ci.document import ConfigError
+from lab.emulator.ci.shapes import flat
 
 STAGES = ["build", "test", "deploy"]
 DEFAULT_ONLY = {"refs": ["branches", "tags"]}
@@ -74,7 +75,7 @@ def build(composed: dict[str, Any]) -> CiConfig:
         stages=[".pre", *[s for s in composed.get("stages") or STAGES if s not in (".pre", ".post")], ".post"],
         jobs=[],
         variables=composed.get("variables") or {},
-        workflow_rules=keywords.flat(workflow["rules"]) if "rules" in workflow else None,
+        workflow_rules=flat(workflow["rules"]) if "rules" in workflow else None,
         name=workflow.get("name"),
         on_new_commit=(workflow.get("auto_cancel") or {}).get("on_new_commit", "conservative"),
     )
@@ -93,14 +94,14 @@ def _job(name: str, own: dict[str, Any], composed: dict[str, Any], config: CiCon
     only = _policy(job.get("only"))
     if only is None and "rules" not in job and config.workflow_rules is None:
         only = DEFAULT_ONLY
-    codes = keywords.flat(failure.get("exit_codes")) if isinstance(failure, dict) else None
+    codes = flat(failure.get("exit_codes")) if isinstance(failure, dict) else None
     return JobConfig(
         name=name,
         stage=job.get("stage", "test"),
         options=_options(job),
         variables={**_inherited_variables(job, config), **(job.get("variables") or {})},
         tags=job.get("tags") or [],
-        rules=keywords.flat(job["rules"]) if "rules" in job else None,
+        rules=flat(job["rules"]) if "rules" in job else None,
         only=only,
         except_=_policy(job.get("except")),
         when=when,
@@ -137,13 +138,13 @@ def _options(job: dict[str, Any]) -> dict[str, Any]:
     retry = job.get("retry")
     environment = job.get("environment")
     options = {
-        "script": keywords.flat(job.get("script")),
-        "before_script": keywords.flat(job.get("before_script")),
-        "after_script": keywords.flat(job.get("after_script")),
+        "script": flat(job.get("script")),
+        "before_script": flat(job.get("before_script")),
+        "after_script": flat(job.get("after_script")),
         "image": _image(job.get("image")),
         "services": [_image(service) for service in job.get("services") or []],
         "artifacts": job.get("artifacts"),
-        "cache": [entry for entry in keywords.flat(job.get("cache")) if entry],
+        "cache": [entry for entry in flat(job.get("cache")) if entry],
         "retry": {"max": retry} if isinstance(retry, int) else retry,
         "timeout": durations.seconds(job["timeout"]) if job.get("timeout") is not None else None,
         "dependencies": job.get("dependencies"),

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from lab.emulator.ci import rules
 from lab.emulator.ci.compose import compose
-from lab.emulator.ci.config import CiConfig, JobConfig, build
+from lab.emulator.ci.config import CiConfig, build
 from lab.emulator.ci.document import ConfigError
 from lab.emulator.ci.engine import Engine
 from lab.emulator.ci.expression import ExpressionError
-from lab.emulator.ci.model import Job, Pipeline, new_token
+from lab.emulator.ci.model import Job, Pipeline
 from lab.emulator.ci.payload import persistent_ref
-from lab.emulator.ci.scope import Scope, given
-from lab.emulator.ci.status import base_name
+from lab.emulator.ci.scope import Scope
+from lab.emulator.ci.seeds import Seeds, check_needs
 from lab.emulator.ci.store import Store
-from lab.emulator.ci.variables import expand_text, from_yaml, merged, values
+from lab.emulator.ci.variables import expand_text, values
 from lab.emulator.gitlab.git import GitError
 from lab.emulator.gitlab.model import ZERO_SHA, Project
 from lab.emulator.gitlab.repositories import Repositories
@@ -85,7 +85,7 @@ class Creator:
         Raises:
             RefusedError: there is nothing to run.
         """
-        pipeline = await self._seed(project, request)
+        pipeline = await self.seed(project, request)
         if request.skip:
             return self._store_alone(pipeline, "skipped")
         text = await self._text(project, request.sha)
@@ -136,42 +136,16 @@ class Creator:
         config.variables = {**config.variables, **extra}
         pipeline.on_new_commit = config.on_new_commit
         pipeline.name = expand_text(config.name, known) if config.name else None
-        jobs = [job for found in config.jobs for job in self._job(project, pipeline, found, extra, facts)]
+        planting = Seeds(self._scope, project, pipeline, extra, facts)
+        jobs = [job for found in config.jobs for job in planting.jobs(found)]
         if not jobs:
             raise RefusedError(NO_JOBS)
-        _check_needs(jobs)
+        check_needs(jobs)
         pipeline.stages = [stage for stage in config.stages if any(job.stage == stage for job in jobs)]
         return jobs
 
-    def _job(
-        self, project: Project, pipeline: Pipeline, found: JobConfig, extra: dict[str, Any], facts: rules.Facts
-    ) -> list[Job]:
-        """The jobs of one entry: none when its rules say so, several with ``parallel``."""
-        job = _seed_job(pipeline, found, extra)
-        scope = self._scope.of_job(project, pipeline, job)
-        decision = rules.decide(found, rules.Facts(**{**facts.__dict__, "variables": values(scope)}))
-        if not decision.included:
-            return []
-        rule = decision.rule
-        job.when, job.start_in = decision.when, decision.start_in or found.start_in
-        job.allow_failure = (
-            bool(rule["allow_failure"]) if isinstance(rule.get("allow_failure"), bool) else job.allow_failure
-        )
-        job.interruptible = bool(rule.get("interruptible", job.interruptible))
-        if "needs" in rule:
-            job.needs = [{"job": n} if isinstance(n, str) else dict(n) for n in rule["needs"]]
-        job.variables = _rows({**found.variables, **extra, **_own(found, extra), **(rule.get("variables") or {})})
-        if found.resource_group:
-            known = values(merged(scope, given(job.variables)))
-            job.resource_group = expand_text(found.resource_group, known)
-        job.tag_list = [expand_text(tag, values(scope)) for tag in found.tags]
-        return _parallel(job, found.parallel)
-
     async def seed(self, project: Project, request: Request) -> Pipeline:
-        """A pipeline for checks only: it has no id and is not stored."""
-        return await self._seed(project, request)
-
-    async def _seed(self, project: Project, request: Request) -> Pipeline:
+        """A pipeline without an id that is not stored."""
         commit = await self._repositories.commit(project, request.sha) or {}
         return Pipeline(
             id=0, iid=0, project_id=project.id, sha=request.sha, ref=request.ref, tag=request.tag,
@@ -227,55 +201,3 @@ class Creator:
                 self._engine.cancel_redundant(pipeline)
             self._engine.process(pipeline)
         return pipeline
-
-
-def _seed_job(pipeline: Pipeline, found: JobConfig, extra: dict[str, Any]) -> Job:
-    return Job(
-        id=0, pipeline_id=pipeline.id, project_id=pipeline.project_id, name=found.name, stage=found.stage,
-        stage_index=0,
-        options=found.options, variables=_rows({**found.variables, **extra, **_own(found, extra)}), when=found.when,
-        start_in=found.start_in, allow_failure=found.allow_failure, allow_failure_codes=found.allow_failure_codes,
-        needs=[asdict(need) for need in found.needs] if found.needs is not None else None, tag_list=found.tags,
-        interruptible=found.interruptible, user=pipeline.user,
-    )  # fmt: skip
-
-
-def _own(found: JobConfig, extra: dict[str, Any]) -> dict[str, Any]:
-    """The job's own variables, which win over those of ``workflow: rules: variables``."""
-    return {key: value for key, value in found.own_variables.items() if key in extra}
-
-
-def _rows(variables: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": v.key, "value": v.value, "raw": v.raw} for v in from_yaml(variables)]
-
-
-def _parallel(job: Job, total: int | None) -> list[Job]:
-    if not total:
-        return [job]
-    return [
-        Job(
-            **{
-                **job.body(),
-                "name": f"{job.name} {index}/{total}",
-                "token": new_token(),
-                "parallel_index": index,
-                "parallel_total": total,
-            }
-        )
-        for index in range(1, total + 1)
-    ]
-
-
-def _check_needs(jobs: list[Job]) -> None:
-    """Every need is in the pipeline; optional ones that are not are forgotten. Raises ConfigError."""
-    names = {job.name for job in jobs} | {base_name(job) for job in jobs}
-    for job in jobs:
-        for name in [need["job"] for need in job.needs or [] if not need.get("optional")]:
-            if name not in names:
-                raise ConfigError(
-                    f"'{job.name}' job needs '{name}' job, but '{name}' does not exist in the pipeline. "
-                    "This might be because of the only, except, or rules keywords. "
-                    "To need a job that sometimes does not exist in the pipeline, use needs:optional."
-                )
-        if job.needs is not None:
-            job.needs = [need for need in job.needs if need["job"] in names]

@@ -110,6 +110,9 @@ class Job(Document):
     retries: int = 0
     """How often it was retried by itself."""
     artifacts: list[dict[str, Any]] = field(default_factory=list)
+    artifacts_expire_at: float | None = None
+    coverage: float | None = None
+    """Percent, as the job's ``coverage`` expression finds it in the trace."""
     dotenv: dict[str, str] = field(default_factory=dict, repr=False)
     manual_variables: list[dict[str, Any]] = field(default_factory=list, repr=False)
     auto_canceled_by: int | None = None

@@ -16,9 +16,10 @@ from lab.emulator.ci.variables import Variable
 from lab.emulator.config import Config
 from lab.emulator.gitlab.model import Project
 from lab.emulator.gitlab.paging import iso
+from lab.emulator.gitlab.version import REVISION, VERSION
 
-VERSION, REVISION = "19.3.0", "emulated"
 FEATURES = ""
+"""Licensed features: a Community Edition has none."""
 
 
 def server(config: Config) -> list[Variable]:

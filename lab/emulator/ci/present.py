@@ -58,10 +58,15 @@ class Presenter:
             "committed_at": None,
             "duration": int(end - start) if start and end else None,
             "queued_duration": int(start - pipeline.created_at) if start else None,
-            "coverage": None,
+            "coverage": self._coverage(pipeline),
             "detailed_status": self._detailed(pipeline, project),
             "archived": False,
         }
+
+    def _coverage(self, pipeline: Pipeline) -> str | None:
+        """The mean of the jobs' coverage."""
+        found = [job.coverage for job in self._store.jobs_of(pipeline.id) if job.coverage is not None]
+        return f"{sum(found) / len(found):.2f}" if found else None
 
     def _detailed(self, pipeline: Pipeline, project: Project) -> dict[str, Any]:
         warned = pipeline.status == "success" and status.has_warnings(self._store.jobs_of(pipeline.id))
@@ -92,7 +97,7 @@ class Presenter:
             "name": job.name,
             "ref": pipeline.ref,
             "tag": pipeline.tag,
-            "coverage": None,
+            "coverage": job.coverage,
             "allow_failure": job.allow_failure,
             "created_at": iso(job.created_at),
             "started_at": _time(job.started_at),
@@ -108,7 +113,7 @@ class Presenter:
             "artifacts": self._artifacts(job),
             "runner": self.runner_row(runner) if runner else None,
             "runner_manager": self._manager(runner, job.system_id) if runner else None,
-            "artifacts_expire_at": None,
+            "artifacts_expire_at": _time(job.artifacts_expire_at),
             "archived": False,
             "tag_list": job.tag_list,
         }

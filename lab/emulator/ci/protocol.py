@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from lab.emulator.ci import coverage
 from lab.emulator.ci.model import ON_RUNNER, Job, Runner
 from lab.emulator.ci.payload import payload
 from lab.emulator.gitlab.model import ApiError
@@ -100,6 +101,7 @@ class Protocol:
             self._ci.store.truncate_trace(job)
             return _status(412, job)
         reason = body.text("failure_reason") or None
+        job.coverage = coverage.found(self._ci.store.trace(job), job.options.get("coverage"))
         outcome = "canceled" if reason == "job_canceled" else state
         self._ci.engine.finish(job, outcome, reason=reason, exit_code=body.integer("exit_code"))
         return _status(200, job)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.emulator.ci import durations, expression, patterns
 from lab.emulator.ci.config import CiConfig, JobConfig
-from lab.emulator.ci.keywords import flat
+from lab.emulator.ci.shapes import flat
 from lab.emulator.ci.variables import expand_text, expanded, from_yaml, values
 
 _SOURCES = {

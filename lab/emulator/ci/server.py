@@ -220,6 +220,7 @@ class Ci:
         while True:
             await asyncio.sleep(_WATCH_EVERY)
             now = time.time()
+            self.store.drop_expired(now)
             for job in self.store.alive():
                 if job.status in ON_RUNNER:
                     self._check_silence(job, now)

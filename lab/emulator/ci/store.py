@@ -128,9 +128,23 @@ class Store:
     def erase(self, job: Job) -> None:
         """Remove the trace and the artifacts of a job."""
         self.truncate_trace(job)
+        self.drop_artifacts(job)
+
+    def drop_artifacts(self, job: Job) -> None:
+        """Remove the artifacts of a job."""
         for artifact in job.artifacts:
             self.artifact_path(job, artifact["file_type"]).unlink(missing_ok=True)
-        job.artifacts = []
+        job.artifacts, job.artifacts_expire_at = [], None
+        self.save(job)
+
+    def drop_expired(self, now: float) -> None:
+        """Remove expired artifacts, but those of a ref's latest pipeline: GitLab keeps them too."""
+        expired = [job for job in self.jobs.values() if job.artifacts_expire_at and job.artifacts_expire_at < now]
+        for job in expired:
+            pipeline = self.pipelines[job.pipeline_id]
+            latest = next(p for p in self.pipelines_of(pipeline.project_id) if p.ref == pipeline.ref and p.stages)
+            if latest.id != pipeline.id:
+                self.drop_artifacts(job)
 
     def _trace_path(self, job: Job) -> Path:
         return self._folder / "traces" / f"{job.id}.log"

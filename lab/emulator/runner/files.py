@@ -52,20 +52,24 @@ class Files:
         for entry in entries:
             self.trace.notice("Uploading artifacts...")
             wanted = {**entry, **{key: self._expanded(entry.get(key)) for key in ("paths", "exclude")}}
-            members = await asyncio.to_thread(self._members, wanted)
+            members, notes = await asyncio.to_thread(self._members, wanted)
+            for note in notes:
+                self.trace.line(note)
             if members:
                 await self._upload(entry, members)
             else:
                 self.trace.error("ERROR: No files to upload")
 
-    def _members(self, wanted: dict[str, Any]) -> list[Path]:
+    def _members(self, wanted: dict[str, Any]) -> tuple[list[Path], list[str]]:
+        """The files, and what to say about each pattern. Runs in a thread: it must not touch the trace."""
+        notes = []
         for pattern in wanted["paths"]:
             if count := len(artifacts.files(self.project, {"paths": [pattern]})):
-                self.trace.line(f"{pattern}: found {count} matching artifact files and directories")
+                notes.append(f"{pattern}: found {count} matching artifact files and directories")
             else:
-                self.trace.line(f"WARNING: {pattern}: no matching files. Ensure that the artifact path is relative to "
-                                "the working directory")  # fmt: skip
-        return artifacts.files(self.project, wanted)
+                hint = "Ensure that the artifact path is relative to the working directory"
+                notes.append(f"WARNING: {pattern}: no matching files. {hint}")
+        return artifacts.files(self.project, wanted), notes
 
     async def _upload(self, entry: dict[str, Any], members: list[Path]) -> None:
         kind, form = str(entry.get("artifact_type") or "archive"), str(entry.get("artifact_format") or "zip")
@@ -105,20 +109,20 @@ class Files:
         """Store caches for later jobs on this machine."""
         for cache in entries:
             if "push" in (cache.get("policy") or "pull-push"):
-                await asyncio.to_thread(self._keep, cache)
+                self.trace.line(await asyncio.to_thread(self._keep, cache))
 
-    def _keep(self, cache: dict[str, Any]) -> None:
+    def _keep(self, cache: dict[str, Any]) -> str:
+        """Store one cache; returns what to say about it. Runs in a thread."""
         members = artifacts.files(self.project, {**cache, "paths": self._expanded(cache.get("paths"))})
         key = self.variables.expand(cache["key"])
         if not members:
-            self.trace.line(f"WARNING: no files for cache {key}")
-            return
+            return f"WARNING: no files for cache {key}"
         target = self._cache_path(cache["key"])
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".{self.payload['id']}")
         artifacts.pack_zip(self.project, members, partial)
         partial.replace(target)
-        self.trace.notice(f"Created cache {key} of {len(members)} files")
+        return f"Created cache {key} of {len(members)} files"
 
     def _cache_path(self, key: str) -> Path:
         name = "".join(c if c.isalnum() or c in "-_" else f"%{ord(c):x}" for c in self.variables.expand(key))
