@@ -6,7 +6,7 @@ Keys are EC P-256: they are made in a millisecond, where RSA would take up to a 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import os
 import ssl
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 365
-_RENEW_BEFORE = datetime.timedelta(days=30)
-_SKEW = datetime.timedelta(hours=1)
+_RENEW_BEFORE = dt.timedelta(days=30)
+_SKEW = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _usable(certificate: Path, key: Path, names: Sequence[str], *, issuer: Path 
                 return False
     except (OSError, ValueError, TypeError, _invalid_signature()):
         return False
-    left = found.not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)
+    left = found.not_valid_after_utc - dt.datetime.now(dt.timezone.utc)
     return left > _RENEW_BEFORE and set(names) <= _names_of(found)
 
 
@@ -137,6 +137,7 @@ def _make_server(ca: Authority, certificate: Path, key_path: Path, names: Sequen
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.x509.oid import ExtendedKeyUsageOID  # noqa: PLC0415
 
     issuer = x509.load_pem_x509_certificate(ca.certificate.read_bytes())
     issuer_key = _private(ca.key)
@@ -146,7 +147,7 @@ def _make_server(ca: Authority, certificate: Path, key_path: Path, names: Sequen
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(sign_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
             critical=False,
@@ -167,7 +168,7 @@ def _builder(
 ) -> x509.CertificateBuilder:
     from cryptography import x509  # noqa: PLC0415
 
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = dt.datetime.now(dt.timezone.utc)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -175,7 +176,7 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(now + dt.timedelta(days=days))
     )
 
 

@@ -68,7 +68,9 @@ def update(store: Store, resource: Resource, new: Object, old: Object, subresour
     if deleting(old):
         added = set(new["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
         if added:
-            detail = f"no new finalizers can be added if the object is being deleted, found new finalizers {sorted(added)}"
+            detail = (
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {sorted(added)}"
+            )
             raise invalid(resource.group, resource.kind, name_of(new), [Cause.forbidden("metadata.finalizers", detail)])
     _raise(resource, new, _problems(resource, new, old))
 

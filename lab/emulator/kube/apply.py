@@ -51,7 +51,12 @@ def applied(
     _check_configuration(shape, wanted)
     entries = list((old or {}).get("metadata", {}).get("managedFields") or [])
     mine = identity(
-        {"manager": options.manager, "operation": "Apply", "apiVersion": wanted["apiVersion"], "subresource": subresource}
+        {
+            "manager": options.manager,
+            "operation": "Apply",
+            "apiVersion": wanted["apiVersion"],
+            "subresource": subresource,
+        }
     )
     before = next((entry for entry in entries if identity(entry) == mine), None)
     others = [entry for entry in entries if identity(entry) != mine]

@@ -39,7 +39,7 @@ class Collector:
 
     def delete(self, resource: Resource, obj: Object, propagation: str, grace: int | None) -> Object:
         """Begin or complete the deletion of the stored ``obj``; returns its state afterwards."""
-        new = copied(obj)
+        new: Object = copied(obj)
         meta = new["metadata"]
         _choose_finalizers(meta, propagation)
         drains = _drains(resource)
@@ -91,10 +91,14 @@ class Collector:
             while True:
                 if self._removed:
                     self._follow(self._removed.popleft())
-                elif not any([self._drain(key) for key in sorted(self._draining)]):
+                elif not self._drain_all():
                     return
         finally:
             self._settling = False
+
+    def _drain_all(self) -> bool:
+        happened = [self._drain(key) for key in sorted(self._draining)]  # each one, not only up to the first
+        return any(happened)
 
     def _remove(self, resource: Resource, obj: Object) -> Object:
         last = self._shelf.remove(resource, obj)
@@ -109,10 +113,10 @@ class Collector:
         for key in self._shelf.dependents(uid_of(gone)):
             self._collect(key)
         for owner in gone["metadata"].get("ownerReferences") or []:
-            key = self._shelf.by_uid(owner["uid"])
-            found = self._shelf.at(key) if key else None
-            if key and found and FOREGROUND in (found["metadata"].get("finalizers") or ()):
-                self._dependents_first(self._resources.get(key[0], key[1]), found)
+            place = self._shelf.by_uid(owner["uid"])
+            found = self._shelf.at(place) if place else None
+            if place and found and FOREGROUND in (found["metadata"].get("finalizers") or ()):
+                self._dependents_first(self._resources.get(place[0], place[1]), found)
 
     def _collect(self, key: Key) -> None:
         """Delete a dependent whose owners are all gone; drop the references to those that are."""
@@ -251,9 +255,6 @@ def _grace(resource: Resource, obj: Object, grace: int | None) -> int:
 
 
 def _mark(meta: Object, seconds: int) -> None:
-    if "deletionTimestamp" not in meta:
-        meta["deletionTimestamp"] = timestamp(time.time() + seconds)
-        meta["deletionGracePeriodSeconds"] = seconds
-    elif seconds < meta.get("deletionGracePeriodSeconds", 0):
+    if "deletionTimestamp" not in meta or seconds < meta.get("deletionGracePeriodSeconds", 0):
         meta["deletionTimestamp"] = timestamp(time.time() + seconds)
         meta["deletionGracePeriodSeconds"] = seconds

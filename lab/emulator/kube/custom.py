@@ -34,7 +34,9 @@ def resource_of(definition: Object) -> Resource:
         status="status" in subresources,
         scale="scale" in subresources,
         custom=spec,
-        selectable={one["jsonPath"].lstrip("."): _reader(one["jsonPath"]) for one in stored.get("selectableFields") or []},
+        selectable={
+            one["jsonPath"].lstrip("."): _reader(one["jsonPath"]) for one in stored.get("selectableFields") or []
+        },
     )
 
 

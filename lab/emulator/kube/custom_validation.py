@@ -160,17 +160,17 @@ def _check_value(checks: Mapping[str, Any], value: Any, path: str, causes: list[
     if isinstance(value, str):
         if "pattern" in checks and not re.search(checks["pattern"], value):
             causes.append(Cause.invalid(path, value, f"{path} in body should match '{checks['pattern']}'"))
-        _bounds(checks, len(value), value, path, causes, "Length", "chars long")
+        _bounds(checks, len(value), value, path, causes, noun="Length", unit="chars long")
     elif isinstance(value, list):
-        _bounds(checks, len(value), len(value), path, causes, "Items", "items")
+        _bounds(checks, len(value), len(value), path, causes, noun="Items", unit="items")
     elif isinstance(value, dict):
-        _bounds(checks, len(value), len(value), path, causes, "Properties", "properties")
+        _bounds(checks, len(value), len(value), path, causes, noun="Properties", unit="properties")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         _number(checks, value, path, causes)
 
 
 def _bounds(
-    checks: Mapping[str, Any], size: int, shown: Any, path: str, causes: list[Cause], noun: str, unit: str
+    checks: Mapping[str, Any], size: int, shown: Any, path: str, causes: list[Cause], *, noun: str, unit: str
 ) -> None:
     low, high = checks.get(f"min{noun}"), checks.get(f"max{noun}")
     verb = "should be" if noun == "Length" else "should have"

@@ -95,7 +95,7 @@ def _subject(resource: Resource, options: Validation) -> str:
 def _check_kind(resource: Resource, obj: Object, version: str) -> None:
     kind = obj.get("kind")
     if kind and kind != resource.kind:
-        raise bad_request(f'the object provided is unrecognized (must be of type {resource.kind}): '
+        raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): "
                           f"couldn't get version/kind; json parse error")  # fmt: skip
     api_version = obj.get("apiVersion")
     if version not in resource.versions or (api_version and api_version != resource.api_version_of(version)):
@@ -188,7 +188,11 @@ class _Decoder:
     def _integer(self, shape: Type, value: Any, parent: Type, path: str) -> int:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not -_RANGES[shape.name] <= value < _RANGES[shape.name]:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or not -_RANGES[shape.name] <= value < _RANGES[shape.name]
+        ):
             self._mismatch(value, parent, path, shape)
         return int(value)
 

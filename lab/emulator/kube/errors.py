@@ -151,6 +151,13 @@ def method_not_allowed(group: str, plural: str, verb: str) -> StatusError:
     return StatusError(405, "MethodNotAllowed", message, _details(group, plural, ""))
 
 
+def unsupported_media(accepted: Sequence[str]) -> StatusError:
+    """415: a body in none of the accepted media types."""
+    listed = ", ".join(accepted)
+    message = f"the body of the request was in an unknown format - accepted media types include: {listed}"
+    return StatusError(415, "UnsupportedMediaType", message)
+
+
 def expired(message: str) -> StatusError:
     """410: a resource version that is no longer known."""
     return StatusError(410, "Expired", message)

@@ -26,7 +26,7 @@ class Recorder:
         self._known: dict[tuple[str, ...], str] = {}
         self._swept = 0.0
 
-    def record(self, obj: Object, kind: str, reason: str, message: str, component: str, field_path: str) -> None:
+    def record(self, obj: Object, kind: str, reason: str, message: str, component: str, *, field_path: str) -> None:
         """See `Store.record_event`."""
         involved = reference(obj)
         if field_path:

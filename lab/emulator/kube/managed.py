@@ -47,7 +47,7 @@ def record_write(
         if entries:
             new["metadata"]["managedFields"] = entries
         return
-    kept = rewritten(entries, changed, removed, options, "Update", subresource, resource)
+    kept = rewritten(entries, changed, removed, options, subresource=subresource, resource=resource)
     new["metadata"]["managedFields"] = kept
 
 
@@ -56,13 +56,13 @@ def rewritten(
     changed: Tree,
     removed: Tree,
     options: Options,
-    operation: str,
+    *,
     subresource: str | None,
     resource: Resource,
 ) -> list[dict[str, Any]]:
     """The entries after a write by ``options.manager`` that changed and removed these fields."""
     version = resource.api_version_of(options.version or resource.version)
-    mine = identity({"manager": options.manager, "operation": operation, "apiVersion": version,
+    mine = identity({"manager": options.manager, "operation": "Update", "apiVersion": version,
                       "subresource": subresource or ""})  # fmt: skip
     kept, own = [], None
     for entry in entries:

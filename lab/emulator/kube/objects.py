@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 Object = dict[str, Any]
@@ -50,12 +51,12 @@ def metadata(obj: Object) -> dict[str, Any]:
     return found
 
 
-def name_of(obj: Object) -> str:
+def name_of(obj: Mapping[str, Any]) -> str:
     """The object's name, or an empty string."""
     return str((obj.get("metadata") or {}).get("name") or "")
 
 
-def namespace_of(obj: Object) -> str:
+def namespace_of(obj: Mapping[str, Any]) -> str:
     """The object's namespace, or an empty string."""
     return str((obj.get("metadata") or {}).get("namespace") or "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.emulator.kube import jsonpatch, strategic
-from lab.emulator.kube.errors import StatusError, bad_request
+from lab.emulator.kube.errors import bad_request
 from lab.emulator.kube.objects import Object, copied
 from lab.emulator.kube.resources import Resource
 from lab.emulator.kube.shapes import shape_of
@@ -24,9 +24,8 @@ def patched(resource: Resource, old: Object, body: Any, kind: str) -> Object:
     if kind == "merge":
         return dict(merge(old, body))
     if resource.custom is not None:
-        accepted = ("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml")
-        raise StatusError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - "
-                          f"accepted media types include: {accepted}")  # fmt: skip
+        kinds = ("json-patch+json", "merge-patch+json", "apply-patch+yaml")
+        raise unsupported_media([f"application/{one}" for one in kinds])
     return dict(strategic.apply(shape_of(resource), old, body))
 
 

@@ -39,8 +39,10 @@ class ApiServer:
 
     @property
     def pod_logs(self) -> PodLogs | None:
-        """Where logs come from: ``(namespace, pod, container, *, follow, previous, tail_lines, since_seconds,
-        timestamps)`` -> chunks. Set by whoever runs the pods."""
+        """Where logs come from; set by whoever runs the pods.
+
+        Called as ``(namespace, pod, container, *, follow, previous, tail_lines, since_seconds, timestamps)``.
+        """
         return self._routes.subresources.pod_logs
 
     @pod_logs.setter
@@ -78,12 +80,13 @@ class ApiServer:
         address = _reachable(self._config.bind)
         meta = {"name": "kubernetes", "namespace": "default"}
         if plural == "endpoints":
-            group, body = "", {"metadata": meta, "subsets": [{"addresses": [{"ip": address}], "ports": [port]}]}
+            group = ""
+            body: Object = {"metadata": meta, "subsets": [{"addresses": [{"ip": address}], "ports": [port]}]}
         else:
             labels = {"kubernetes.io/service-name": "kubernetes"}
             group = "discovery.k8s.io"
-            body = {"metadata": {**meta, "labels": labels}, "addressType": "IPv4",
-                    "endpoints": [{"addresses": [address], "conditions": {"ready": True}}], "ports": [port]}  # fmt: skip
+            listed = [{"addresses": [address], "conditions": {"ready": True}}]
+            body = {"metadata": {**meta, "labels": labels}, "addressType": "IPv4", "endpoints": listed, "ports": [port]}
         if self.store.find(group, plural, "default", "kubernetes") is None:
             self.store.create(group, plural, body)
         else:

@@ -176,7 +176,7 @@ class Shelf:
         for callback in list(self._subscribers):
             try:
                 callback(change)
-            except Exception:
+            except Exception:  # noqa: PERF203 - one failing subscriber must not keep the change from the others
                 log.exception("a subscriber failed on %s %s", change.type, change.resource.qualified)
 
     def since(self, version: int) -> list[Change] | None:

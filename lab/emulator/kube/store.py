@@ -293,7 +293,7 @@ class Store:
         ``type`` is ``Normal`` or ``Warning``; ``field_path`` names a container as
         ``spec.containers{web}``.
         """
-        self._events.record(obj, type, reason, message, component, field_path)
+        self._events.record(obj, type, reason, message, component, field_path=field_path)
 
 
 def _place(resource: Resource, obj: Object, namespace: str | None) -> None:
@@ -305,9 +305,7 @@ def _place(resource: Resource, obj: Object, namespace: str | None) -> None:
         meta.pop("namespace", None)
         return
     if namespace and meta.get("namespace") and meta["namespace"] != namespace:
-        raise bad_request(
-            f"the namespace of the provided object does not match the namespace sent on the request"
-        )
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     meta["namespace"] = namespace or meta.get("namespace") or "default"
 
 

@@ -114,8 +114,5 @@ def _ordered(shape: Type, items: list[Any], order: list[Any]) -> list[Any]:
     wanted = [name(one) for one in order]
     ranked = {repr(value): index for index, value in enumerate(wanted)}
     listed = sorted((one for one in items if repr(name(one)) in ranked), key=lambda one: ranked[repr(name(one))])
-    found: list[Any] = []
     pending = iter(listed)
-    for one in items:
-        found.append(next(pending) if repr(name(one)) in ranked else one)
-    return found
+    return [next(pending) if repr(name(one)) in ranked else one for one in items]

@@ -232,7 +232,12 @@ def _new_set(obj: Object) -> None:
 
 
 def _new_daemon_set(obj: Object) -> None:
-    obj["status"] = {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0}
+    obj["status"] = {
+        "currentNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberReady": 0,
+    }
 
 
 def _new_stateful_set(obj: Object) -> None:

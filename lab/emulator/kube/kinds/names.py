@@ -16,23 +16,24 @@ _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
+_EXAMPLE = "e.g. 'example.com/MyName'"
 _KEY = "[-._a-zA-Z0-9]+"
 
-_LABEL_ERROR = ("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
-                "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+_LABEL_ERROR = ("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+                "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
                 f"'{_LABEL}')")  # fmt: skip
-_SUBDOMAIN_ERROR = ("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
-                    "must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation "
-                    f"is '{_SUBDOMAIN}')")  # fmt: skip
-_LABEL_1035_ERROR = ("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-                     "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-                     f"validation is '{_LABEL_1035}')")  # fmt: skip
+_SUBDOMAIN_ERROR = ("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
+                    "and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+                    f"validation is '{_SUBDOMAIN}')")  # fmt: skip
+_LABEL_1035_ERROR = ("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+                     "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
+                     f"regex used for validation is '{_LABEL_1035}')")  # fmt: skip
 _QUALIFIED_ERROR = ("must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
                     "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
                     f"'{_QUALIFIED}')")  # fmt: skip
-_LABEL_VALUE_ERROR = ("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-                      "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
-                      f"regex used for validation is '{_LABEL_VALUE}')")  # fmt: skip
+_LABEL_VALUE_ERROR = ("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+                      "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
+                      f"'12345', regex used for validation is '{_LABEL_VALUE}')")  # fmt: skip
 _KEY_ERROR = ("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
               f"'KEY_NAME',  or 'key-name', regex used for validation is '{_KEY}')")  # fmt: skip
 _ENV_ERROR = "a valid environment variable name must consist only of printable ASCII characters other than '='"
@@ -74,8 +75,7 @@ def qualified(text: str) -> list[str]:
     """What keeps ``text`` from being a label's or annotation's key."""
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix:
-        return [f"a qualified name {_QUALIFIED_ERROR} with an optional DNS subdomain prefix and '/' (e.g. "
-                "'example.com/MyName')"]  # fmt: skip
+        return [f"a qualified name {_QUALIFIED_ERROR} with an optional DNS subdomain prefix and '/' ({_EXAMPLE})"]
     problems = []
     if slash and not prefix:
         problems.append("prefix part must be non-empty")
@@ -151,7 +151,9 @@ def selector(found: Mapping[str, Any], path: str) -> list[Cause]:
                 causes.append(Cause.forbidden(f"{place}.values", detail))
         else:
             causes.append(Cause.invalid(f"{place}.operator", one.get("operator", ""), "not a valid selector operator"))
-        causes += [Cause.invalid(f"{place}.key", one.get("key", ""), problem) for problem in qualified(one.get("key", ""))]
+        causes += [
+            Cause.invalid(f"{place}.key", one.get("key", ""), problem) for problem in qualified(one.get("key", ""))
+        ]
         causes += [Cause.invalid(f"{place}.values[{i}]", value, problem)
                    for i, value in enumerate(values) for problem in label_value(value)]  # fmt: skip
     return causes

@@ -26,8 +26,8 @@ def selected(spec: Object, path: str, noun: str) -> list[Cause]:
     else:
         causes += names.selector(selector, f"{path}.selector")
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            causes.append(Cause(f"{path}.selector", f"Invalid value: {go_selector(selector)}: empty selector is invalid "
-                                f"for {noun}"))  # fmt: skip
+            shown = f"Invalid value: {go_selector(selector)}: empty selector is invalid for {noun}"
+            causes.append(Cause(f"{path}.selector", shown))
     template = spec.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels") or {}
     if not causes and not label_selector(selector)(labels):
@@ -54,7 +54,11 @@ def go_selector(selector: Object) -> str:
     labels = selector.get("matchLabels")
     shown = "map[string]string(nil)"
     if labels is not None:
-        shown = "map[string]string{" + ", ".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in sorted(labels.items())) + "}"
+        shown = (
+            "map[string]string{"
+            + ", ".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in sorted(labels.items()))
+            + "}"
+        )
     listed = [
         "v1.LabelSelectorRequirement{Key:" + json.dumps(one["key"]) + ", Operator:" + json.dumps(one["operator"])
         + ", Values:" + ("[]string{" + ", ".join(json.dumps(v) for v in one["values"]) + "}" if one.get("values")
@@ -172,6 +176,6 @@ def stateful_set_change(new: Object, old: Object) -> list[Cause]:
         after.pop(key, None)
     if before == after:
         return []
-    return [Cause.forbidden("spec", "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
-                            "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
-                            "'minReadySeconds' are forbidden")]  # fmt: skip
+    *listed, last = (f"'{key}'" for key in _FREE)
+    detail = f"updates to statefulset spec for fields other than {', '.join(listed)} and {last} are forbidden"
+    return [Cause.forbidden("spec", detail)]

@@ -23,7 +23,7 @@ def _job_spec(spec: Object, path: str) -> list[Cause]:
     policy = (template.get("spec") or {}).get("restartPolicy")
     if policy not in ("OnFailure", "Never"):
         place = f"{path}.template.spec.restartPolicy"
-        detail = "Required value: valid values: \"OnFailure\", \"Never\""
+        detail = 'Required value: valid values: "OnFailure", "Never"'
         causes.append(Cause(place, detail, "FieldValueRequired") if policy == "Always" else
                       Cause.unsupported(place, policy, ("OnFailure", "Never")))  # fmt: skip
     return causes
@@ -66,7 +66,9 @@ def cron_job(obj: Object) -> list[Cause]:
     if spec.get("concurrencyPolicy") not in ("Allow", "Forbid", "Replace"):
         valid = ("Allow", "Forbid", "Replace")
         causes.append(Cause.unsupported("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), valid))
-    causes += nonnegative(spec, "spec", "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+    causes += nonnegative(
+        spec, "spec", "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"
+    )
     return causes + _job_spec((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec")
 
 

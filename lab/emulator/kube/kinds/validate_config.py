@@ -21,7 +21,9 @@ def config_map(obj: Object) -> list[Cause]:
     for kind, listed in (("data", data), ("binaryData", binary)):
         for key in listed:
             causes += [Cause.invalid(f"{kind}[{key}]", key, problem) for problem in names.config_key(key)]
-    causes += [Cause.invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary]
+    causes += [
+        Cause.invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary
+    ]
     size = sum(len(value.encode()) for value in data.values()) + sum(len(value) * 3 // 4 for value in binary.values())
     if size > _LIMIT:
         causes.append(Cause.too_long("[]", _LIMIT))

@@ -60,7 +60,10 @@ def _service_ports(ports: list[Object], *, kind: str) -> list[Cause]:
             causes.append(Cause.forbidden(f"{path}.nodePort", "may not be used when `type` is 'ClusterIP'"))
         key = (port.get("protocol"), number)
         if key in seen:
-            shown = f'core.ServicePort{{Name:"", Protocol:"{key[0]}", AppProtocol:(*string)(nil), Port:{number}, TargetPort:intstr.IntOrString{{Type:0, IntVal:0, StrVal:""}}, NodePort:0}}'
+            shown = (
+                f'core.ServicePort{{Name:"", Protocol:"{key[0]}", AppProtocol:(*string)(nil), Port:{number}, '
+                'TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:""}, NodePort:0}'
+            )
             causes.append(Cause(path, f"Duplicate value: {shown}", "FieldValueDuplicate"))
         seen.add(key)
     return causes

@@ -12,6 +12,8 @@ from lab.emulator.kube.objects import Object, copied
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+_NAMED = {"serviceAccountName": names.subdomain, "nodeName": names.subdomain, "hostname": names.label,
+          "subdomain": names.label}  # fmt: skip
 _MUTABLE = ("`spec.containers[*].image`", "`spec.initContainers[*].image`", "`spec.activeDeadlineSeconds`",
             "`spec.tolerations` (only additions to existing tolerations)",
             "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)")  # fmt: skip
@@ -42,8 +44,7 @@ def pod_spec(spec: Object, path: str) -> list[Cause]:
     causes += _choice(spec.get("dnsPolicy"), f"{path}.dnsPolicy", ("ClusterFirst", "ClusterFirstWithHostNet", "Default",
                                                                    "None"))  # fmt: skip
     causes += names.labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector")
-    for key, check in (("serviceAccountName", names.subdomain), ("nodeName", names.subdomain), ("hostname", names.label),
-                       ("subdomain", names.label)):  # fmt: skip
+    for key, check in _NAMED.items():
         if spec.get(key):
             causes += [Cause.invalid(f"{path}.{key}", spec[key], problem) for problem in check(spec[key])]
     if (spec.get("activeDeadlineSeconds") or 1) < 1:
@@ -117,7 +118,9 @@ def _container(container: Object, path: str, volumes: set[str]) -> list[Cause]:
     if not container.get("image"):
         causes.append(Cause.required(f"{path}.image"))
     elif container["image"] != container["image"].strip():
-        causes.append(Cause.invalid(f"{path}.image", container["image"], "must not have leading or trailing whitespace"))
+        causes.append(
+            Cause.invalid(f"{path}.image", container["image"], "must not have leading or trailing whitespace")
+        )
     causes += _choice(container.get("terminationMessagePolicy"), f"{path}.terminationMessagePolicy",
                       ("File", "FallbackToLogsOnError"))  # fmt: skip
     causes += _ports(container.get("ports") or [], f"{path}.ports")
@@ -221,7 +224,11 @@ def resources(found: Object, path: str) -> list[Cause]:
         for name, amount in listed.items():
             if quantity.value(amount) < 0:
                 causes.append(Cause.invalid(f"{path}.{kind}[{name}]", amount, "must be greater than or equal to 0"))
-            if "/" not in name and name not in ("cpu", "memory", "ephemeral-storage") and not name.startswith("hugepages-"):
+            if (
+                "/" not in name
+                and name not in ("cpu", "memory", "ephemeral-storage")
+                and not name.startswith("hugepages-")
+            ):
                 causes.append(Cause.invalid(f"{path}.{kind}[{name}]", name,
                                             "must be a standard resource type or fully qualified"))  # fmt: skip
     for name, amount in requests.items():
@@ -275,7 +282,9 @@ def pod_change(new: Object, old: Object) -> list[Cause]:
             one["image"] = earlier.get("image")
     added = after.get("tolerations") or []
     if any(one not in added for one in before.get("tolerations") or []):
-        return [Cause.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")]
+        return [
+            Cause.forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+        ]
     for key in ("activeDeadlineSeconds", "tolerations", "nodeName"):
         if key == "nodeName" and before.get(key):
             continue  # a pod may be bound to a node once

@@ -129,7 +129,7 @@ def _owners(owners: list[Mapping[str, Any]]) -> list[Cause]:
                 causes.append(Cause.invalid(f"{path}[{index}].{key}", owner.get(key, ""), detail))
     controllers = [owner for owner in owners if owner.get("controller")]
     if len(controllers) > 1:
-        detail = (f"Only one reference can have Controller set to true. Found \"true\" in references for "
+        detail = (f'Only one reference can have Controller set to true. Found "true" in references for '
                   f"{controllers[0].get('kind')}/{controllers[0].get('name')} and "
                   f"{controllers[1].get('kind')}/{controllers[1].get('name')}")  # fmt: skip
         causes.append(Cause(path, f"Invalid value: {detail}"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from lab.emulator.kube.schema.types import ANY, LIST, MAP, SCALAR, STRUCT, Field, Type
@@ -32,18 +32,18 @@ _PACKAGES = {
 }
 
 
-@lru_cache(maxsize=1)
+@cache
 def _blocks() -> dict[str, str]:
     text = (Path(__file__).parent / "types.txt").read_text()
     found = {}
     for block in text.split("\n= "):
-        head, _, body = block.partition("\n")
+        head, _, _ = block.partition("\n")
         if head:
             found[head.split()[0]] = block
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def struct(name: str) -> Type:
     """The shape named ``name`` (``core.v1.PodSpec``); raises KeyError when there is none."""
     head = _blocks()[name].partition("\n")[0]

@@ -111,7 +111,7 @@ def type_of(schema: dict[str, Any], refs: set[str]) -> str:
     return {"boolean": "bool", "number": "double"}.get(str(kind), "any")
 
 
-def flags(name: str, schema: dict[str, Any], required: bool, go: GoField | None) -> list[str]:
+def flags(schema: dict[str, Any], required: bool, go: GoField | None) -> list[str]:
     """What else is known about a property."""
     found = ["required"] * required
     kind = schema.get("x-kubernetes-list-type")
@@ -138,19 +138,26 @@ def flags(name: str, schema: dict[str, Any], required: bool, go: GoField | None)
 def main(folder: Path) -> None:
     """Write ``types.txt`` beside this file."""
     schemas: dict[str, Any] = {}
-    kinds: dict[str, str] = {}
     (kubernetes,) = folder.glob("kubernetes@*")
     for group in GROUPS:
         document = json.loads((kubernetes / f"api/openapi-spec/v3/{group}_openapi.json").read_text())
         schemas.update(document["components"]["schemas"])
     structs: dict[str, dict[str, tuple[str, str]]] = {}
-    for module in ("api@*", "apimachinery@*/pkg/apis/meta", "apiextensions-apiserver@*/pkg/apis", "kube-aggregator@*/pkg/apis"):
+    for module in (
+        "api@*",
+        "apimachinery@*/pkg/apis/meta",
+        "apiextensions-apiserver@*/pkg/apis",
+        "kube-aggregator@*/pkg/apis",
+    ):
         for path in folder.glob(module):
             structs.update(go_structs(path))
     lines: list[str] = []
     seen: set[str] = set()
-    queue = sorted(name for name, schema in schemas.items() if "x-kubernetes-group-version-kind" in schema
-                   and not name.endswith("List") and "meta.v1" not in name)
+    queue = sorted(
+        name
+        for name, schema in schemas.items()
+        if "x-kubernetes-group-version-kind" in schema and not name.endswith("List") and "meta.v1" not in name
+    )
     queue += [f"io.k8s.apimachinery.pkg.apis.meta.v1.{name}" for name in ("DeleteOptions", "Status", "ListMeta")]
     while queue:
         name = queue.pop(0)
@@ -163,7 +170,9 @@ def main(folder: Path) -> None:
     (Path(__file__).parent / "types.txt").write_text("\n".join(lines) + "\n")
 
 
-def block(name: str, schema: dict[str, Any], structs: dict[str, dict[str, tuple[str, str]]], refs: set[str]) -> list[str]:
+def block(
+    name: str, schema: dict[str, Any], structs: dict[str, dict[str, tuple[str, str]]], refs: set[str]
+) -> list[str]:
     """The lines of one type."""
     group, version, kind = name.split(".")[-3:]
     go = dict(flattened(structs, f"{group}/{version}.{kind}"))
@@ -175,7 +184,7 @@ def block(name: str, schema: dict[str, Any], structs: dict[str, dict[str, tuple[
             continue
         known = go.get(field)
         parts = [field, known.number if known else "0", type_of(value, refs)]
-        lines.append(" ".join(parts + flags(field, value, field in required, known)))
+        lines.append(" ".join(parts + flags(value, field in required, known)))
     return lines
 
 

@@ -1,6 +1,6 @@
 """Who may talk to the API: the administrator's bearer token, and for the rest upstream's refusals.
 
-Source: apiserver pkg/endpoints/filters/{authentication,authorization}.go, pkg/endpoints/handlers/responsewriters (v0.33).
+Source: apiserver pkg/endpoints/filters/{authentication,authorization}.go, its responsewriters (v0.33).
 """
 
 from __future__ import annotations

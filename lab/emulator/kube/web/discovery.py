@@ -152,8 +152,9 @@ class Discovery:
     def _aggregated_version(self, group: str, version: str) -> dict[str, Any]:
         listed = [self._aggregated_resource(resource, version) for resource in self._of(group, version)]
         for plural, kind, namespaced in REVIEWS.get(group, ()):
-            listed.append({"resource": plural, "responseKind": {"group": group, "version": version, "kind": kind},
-                           "scope": _scope(namespaced), "singularResource": kind.lower(), "verbs": ["create"]})  # fmt: skip
+            answered = {"group": group, "version": version, "kind": kind}
+            listed.append({"resource": plural, "responseKind": answered, "scope": _scope(namespaced),
+                           "singularResource": kind.lower(), "verbs": ["create"]})  # fmt: skip
         return {"version": version, "resources": listed, "freshness": "Current"}
 
     def _aggregated_resource(self, resource: Resource, version: str) -> dict[str, Any]:
@@ -185,5 +186,3 @@ def _scope(namespaced: bool) -> str:
 def etag(document: Any) -> str:
     """A hash of a document, as ETag headers carry it."""
     return '"' + hashlib.sha512(json.dumps(document, sort_keys=True).encode()).hexdigest().upper() + '"'
-
-

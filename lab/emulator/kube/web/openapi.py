@@ -18,10 +18,10 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "string": {"type": "string"}, "bool": {"type": "boolean"}, "int32": {"type": "integer", "format": "int32"},
     "int64": {"type": "integer", "format": "int64"}, "double": {"type": "number", "format": "double"},
     "bytes": {"type": "string", "format": "byte"}, "Time": {"type": "string", "format": "date-time"},
-    "MicroTime": {"type": "string", "format": "date-time"}, "Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    "MicroTime": {"type": "string", "format": "date-time"},
+    "Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
     "IntOrString": {"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"},
 }  # fmt: skip
-_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 
 class OpenApi:
@@ -140,7 +140,9 @@ def _struct(shape: Type, schemas: dict[str, Any]) -> str:
 
 def _paths(resource: Resource, version: str, schema: str) -> dict[str, Any]:
     prefix = f"/apis/{resource.group}/{version}" if resource.group else f"/api/{version}"
-    base = f"{prefix}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{prefix}/{resource.plural}"
+    base = (
+        f"{prefix}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{prefix}/{resource.plural}"
+    )
     kind = {"group": resource.group, "kind": resource.kind, "version": version}
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 

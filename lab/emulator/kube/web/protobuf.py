@@ -1,6 +1,6 @@
-"""Protobuf bodies, as ``kubectl create`` sends them from 1.32 on, decoded with the field numbers of the shapes.
+r"""Protobuf bodies, as ``kubectl create`` sends them from 1.32 on, decoded with the field numbers of the shapes.
 
-Source: k8s.io/apimachinery pkg/runtime/serializer/protobuf (``k8s\\0`` and a runtime.Unknown), the kinds'
+Source: k8s.io/apimachinery pkg/runtime/serializer/protobuf (``k8s\0`` and a runtime.Unknown), the kinds'
 generated.proto (v0.33).
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from lab.emulator.kube.errors import StatusError, bad_request
 from lab.emulator.kube.objects import Object
-from lab.emulator.kube.schema import Field, Type, kind_name, struct
+from lab.emulator.kube.schema import Field, Type, of_resource
 from lab.emulator.kube.schema.types import FREE, LIST, MAP, SCALAR, STRUCT
 
 _MAGIC = b"k8s\x00"
@@ -43,11 +43,9 @@ def decode(content: bytes) -> Object:
 
 def _shape(api_version: str, kind: str) -> Type:
     group, _, version = api_version.rpartition("/")
-    for name in (kind_name(group, version, kind), f"meta.v1.{kind}"):
-        try:
-            return struct(name)
-        except KeyError:
-            continue
+    found = of_resource(group, version, kind) or of_resource("meta", "v1", kind)
+    if found:
+        return found
     raise StatusError(415, "UnsupportedMediaType", f"not emulated: protobuf bodies of kind {kind} in {api_version}")
 
 

@@ -63,7 +63,9 @@ def answer(body: Any, *, status: int = 200, yaml: bool = False, warnings: Iterab
         text, kind = library.safe_dump(body, sort_keys=True).encode(), "application/yaml"
     else:
         text, kind = encoded(body), "application/json"
-    response = web.Response(body=text, status=status, headers={"Content-Type": kind, "Cache-Control": "no-cache, private"})
+    response = web.Response(
+        body=text, status=status, headers={"Content-Type": kind, "Cache-Control": "no-cache, private"}
+    )
     for warning in warnings:
         response.headers.add("Warning", f"299 - {json.dumps(warning)}")
     return response

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from lab.emulator.kube.errors import Cause, StatusError, bad_request, invalid
+from lab.emulator.kube.errors import Cause, StatusError, bad_request, invalid, unsupported_media
 from lab.emulator.kube.resources import Resource, Resources, no_such_resource
 from lab.emulator.kube.store import Options
 
@@ -74,7 +74,9 @@ def options_of(request: web.Request, target: Target | None, *, applying: bool = 
     """
     query = request.query
     dry_run = query.getall("dryRun", [])
-    kind = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}.get(request.method, "DeleteOptions")
+    kind = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}.get(
+        request.method, "DeleteOptions"
+    )
     causes = []
     if any(one not in ("All", "") for one in dry_run):
         causes.append(Cause.unsupported("dryRun", dry_run, ["All"]))
@@ -122,8 +124,7 @@ async def body_of(request: web.Request) -> Any:
         return parsed_json(content)
     if kind == _YAML:
         return parsed_yaml(content)
-    raise StatusError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media "
-                      f"types include: {_JSON}, {_YAML}, {_PROTOBUF}")  # fmt: skip
+    raise unsupported_media([_JSON, _YAML, _PROTOBUF])
 
 
 async def content_of(request: web.Request) -> bytes:

@@ -98,7 +98,8 @@ class Routes:
             if target.subresource:
                 known.pop("DELETE")
         else:
-            known = {"GET": verbs.list, "HEAD": verbs.list, "POST": verbs.create, "DELETE": verbs.delete_collection}
+            known = {"GET": verbs.collection, "HEAD": verbs.collection, "POST": verbs.create,
+                     "DELETE": verbs.delete_collection}  # fmt: skip
         found = known.get(request.method)
         if found is None:
             raise method_not_allowed(target.resource.group, target.resource.plural, request.method.lower())
@@ -151,5 +152,5 @@ async def _errors(
         raise
     except Exception:
         log.exception("%s %s", request.method, request.path)
-        error = StatusError(500, "InternalError", "Internal error occurred: the emulator failed; its log has the trace")
-        return answer(error.status(), status=500)
+        failed = StatusError(500, "InternalError", "Internal error occurred: see the emulator's log")
+        return answer(failed.status(), status=500)

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from lab.emulator.kube import patches
-from lab.emulator.kube.errors import StatusError, bad_request, conflict, not_emulated
+from lab.emulator.kube.errors import StatusError, bad_request, conflict, not_emulated, unsupported_media
 from lab.emulator.kube.objects import Object, copied, name_of
 from lab.emulator.kube.resources import Resource, no_such_resource
 from lab.emulator.kube.store import Store
@@ -84,8 +84,7 @@ class Subresources:
         if kind == APPLY:
             return patches.merge(scale, parsed_yaml(content))
         if kind not in PATCHES:
-            raise StatusError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted "
-                              f"media types include: {', '.join([*PATCHES, APPLY])}")  # fmt: skip
+            raise unsupported_media([*PATCHES, APPLY])
         from lab.emulator.kube import jsonpatch  # noqa: PLC0415 - rarely used on scale
 
         body = parsed_json(content)
@@ -123,18 +122,22 @@ class Subresources:
         node = (body.get("target") or {}).get("name")
         pod = self._store.get("", "pods", target.namespace, target.name)
         if pod["spec"].get("nodeName"):
-            why = f"pod {target.name} is already assigned to node \"{pod['spec']['nodeName']}\""
+            why = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
             raise conflict("", "pods/binding", target.name, why)
         pod["spec"]["nodeName"] = node
         self._store.update("", "pods", pod, options=options_of(request, target))
-        return answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201)
+        return answer(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
+        )
 
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
         body = await body_of(request) or {}
         given = body.get("deleteOptions") or {}
         self._store.delete("", "pods", target.namespace, target.name, grace=given.get("gracePeriodSeconds"),
                            options=options_of(request, target))  # fmt: skip
-        return answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201)
+        return answer(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
+        )
 
     async def _finalize(self, request: web.Request, target: Target) -> web.Response:
         if request.method != "PUT":
@@ -253,5 +256,3 @@ def _check_started(pod: Object, container: str, *, previous: bool) -> None:
         raise bad_request(
             f'container "{container}" in pod "{name_of(pod)}" is waiting to start: {waiting.get("reason", "")}'
         )
-
-

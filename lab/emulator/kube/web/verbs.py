@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from lab.emulator.kube import admission
-from lab.emulator.kube.errors import StatusError, bad_request, method_not_allowed, not_found
+from lab.emulator.kube.errors import StatusError, bad_request, method_not_allowed, not_found, unsupported_media
 from lab.emulator.kube.objects import Object, metadata, name_of, namespace_of, uid_of
 from lab.emulator.kube.resources import Resource
 from lab.emulator.kube.store import Store
@@ -47,7 +47,7 @@ class Verbs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def list(self, request: web.Request, target: Target) -> web.Response:
+    async def collection(self, request: web.Request, target: Target) -> web.Response:
         """GET of a collection."""
         form = form_of(request)
         query, resource = request.query, target.resource
@@ -121,10 +121,8 @@ class Verbs:
         if kind == APPLY:
             return self._apply(request, target, content)
         if kind not in PATCHES:
-            listed = ", ".join([*PATCHES, APPLY]) if target.resource.custom is None else ", ".join(
-                [*(one for one in PATCHES if "strategic" not in one), APPLY])  # fmt: skip
-            raise StatusError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted "
-                              f"media types include: {listed}")  # fmt: skip
+            known = [one for one in PATCHES if target.resource.custom is None or "strategic" not in one]
+            raise unsupported_media([*known, APPLY])
         form, options = form_of(request), options_of(request, target)
         changed = self._store.patch(
             target.resource.group, target.resource.plural, target.namespace, target.name, parsed_json(content),
@@ -285,7 +283,12 @@ def _page(items: list[Object], limit: str, token: str, meta: dict[str, Any]) -> 
     if most <= 0 or len(items) <= most:
         return items
     last = items[most - 1]
-    place = {"v": "meta.k8s.io/v1", "rv": meta["resourceVersion"], "namespace": namespace_of(last), "name": name_of(last)}
+    place = {
+        "v": "meta.k8s.io/v1",
+        "rv": meta["resourceVersion"],
+        "namespace": namespace_of(last),
+        "name": name_of(last),
+    }
     meta["continue"] = base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
     meta["remainingItemCount"] = len(items) - most
     return items[:most]

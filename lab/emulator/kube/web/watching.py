@@ -49,9 +49,7 @@ class Watches:
             queue.put_nowait(None)
 
 
-async def serve(
-    request: web.Request, store: Store, target: Target, form: Form, watches: Watches
-) -> web.StreamResponse:
+async def serve(request: web.Request, store: Store, target: Target, form: Form, watches: Watches) -> web.StreamResponse:
     """Answer a watch request until its time is over, the client leaves, or the server stops."""
     matches = store.predicate(
         target.resource,
@@ -178,7 +176,7 @@ class _Stream:
             self._headers = False
         await self.response.write(encoded({"type": kind, "object": body}))
 
-    async def follow(self, queue: asyncio.Queue[Event | None], bookmarks: bool, timeout: float) -> None:  # noqa: ASYNC109 - the watch's own end
+    async def follow(self, queue: asyncio.Queue[Event | None], bookmarks: bool, timeout: float) -> None:
         """Write what arrives until ``timeout`` seconds are over."""
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
@@ -199,5 +197,3 @@ class _Stream:
             meta["annotations"] = {"k8s.io/initial-events-end": "true"}
         resource = self._target.resource
         return {"kind": resource.kind, "apiVersion": self._target.api_version, "metadata": meta}
-
-

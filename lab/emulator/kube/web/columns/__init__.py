@@ -1,6 +1,6 @@
 """The columns that ``kubectl get`` shows for each kind.
 
-Source: pkg/printers/internalversion/printers.go (v1.33), apiextensions-apiserver pkg/registry/customresource/tableconvertor.
+Source: pkg/printers/internalversion/printers.go (v1.33).
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ _TEMPLATE = ("spec", "template", "spec")
 _JOB_TEMPLATE = ("spec", "jobTemplate", "spec", "template", "spec")
 
 
-
 def _count(name: str, *path: str) -> Column:
     return number(name, lambda o: at(o, *path, default=0))
 

@@ -67,8 +67,9 @@ def _role_created(obj: Object) -> str:
 
 
 def _class_name(obj: Object) -> str:
+    name = str(obj["metadata"]["name"])
     default = (obj["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true"
-    return obj["metadata"]["name"] + (" (default)" if default else "")
+    return f"{name} (default)" if default else name
 
 
 def _metric(spec: Object, current: Object) -> str:
@@ -122,7 +123,8 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
         text("Ports", lambda o: "80, 443" if at(o, "spec", "tls") else "80"), AGE,
     ),
     ("networking.k8s.io", "ingressclasses"): (
-        NAME, text("Controller", lambda o: at(o, "spec", "controller", default="")), text("Parameters", _parameters), AGE,
+        NAME, text("Controller", lambda o: at(o, "spec", "controller", default="")),
+        text("Parameters", _parameters), AGE,
     ),
     ("networking.k8s.io", "networkpolicies"): (
         NAME, text("Pod-Selector", lambda o: selector_text(at(o, "spec", "podSelector"))), AGE,
@@ -136,7 +138,9 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
     (_RBAC, "roles"): (NAME, Column("Created At", "date", _role_created)),
     (_RBAC, "clusterroles"): (NAME, Column("Created At", "date", _role_created)),
     ("", "limitranges"): (NAME, Column("Created At", "date", _role_created)),
-    ("coordination.k8s.io", "leases"): (NAME, text("Holder", lambda o: at(o, "spec", "holderIdentity", default="")), AGE),
+    ("coordination.k8s.io", "leases"): (
+        NAME, text("Holder", lambda o: at(o, "spec", "holderIdentity", default="")), AGE,
+    ),
     ("apiextensions.k8s.io", "customresourcedefinitions"): (NAME, Column("Created At", "date", _role_created)),
     ("apiregistration.k8s.io", "apiservices"): (
         NAME, text("Service", lambda o: f"{at(o, 'spec', 'service', 'namespace')}/{at(o, 'spec', 'service', 'name')}"

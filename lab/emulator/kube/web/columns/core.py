@@ -33,7 +33,9 @@ def _external_ip(obj: Object) -> str:
     spec = obj.get("spec") or {}
     extra = spec.get("externalIPs") or []
     if spec.get("type") == "LoadBalancer":
-        given = [one.get("ip") or one.get("hostname") for one in at(obj, "status", "loadBalancer", "ingress", default=[])]
+        given = [
+            one.get("ip") or one.get("hostname") for one in at(obj, "status", "loadBalancer", "ingress", default=[])
+        ]
         return ",".join([*filter(None, given), *extra]) or "<pending>"
     if spec.get("type") == "ExternalName":
         return str(spec.get("externalName") or NONE)
@@ -52,8 +54,7 @@ def _endpoints(obj: Object) -> str:
     found = []
     for subset in obj.get("subsets") or []:
         for port in subset.get("ports") or []:
-            for address in subset.get("addresses") or []:
-                found.append(f"{address['ip']}:{port['port']}")
+            found += [f"{address['ip']}:{port['port']}" for address in subset.get("addresses") or []]
         if not subset.get("ports"):
             found += [address["ip"] for address in subset.get("addresses") or []]
     return shortened(found, 3) or NONE
@@ -115,9 +116,7 @@ def _info(key: str) -> Any:
     return lambda obj: at(obj, "status", "nodeInfo", key) or UNKNOWN
 
 
-def _quota(kinds: tuple[str, ...], *, limits: bool) -> Any:
-    del kinds
-
+def _quota(*, limits: bool) -> Any:
     def read(obj: Object) -> str:
         hard, used = at(obj, "status", "hard", default={}), at(obj, "status", "used", default={})
         names = [name for name in sorted(hard) if name.startswith("limits.") == limits]
@@ -140,7 +139,9 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
     ("", "configmaps"): (
         NAME, text("Data", lambda o: len(o.get("data") or {}) + len(o.get("binaryData") or {})), AGE,
     ),
-    ("", "secrets"): (NAME, text("Type", lambda o: o.get("type", "")), text("Data", lambda o: len(o.get("data") or {})), AGE),
+    ("", "secrets"): (
+        NAME, text("Type", lambda o: o.get("type", "")), text("Data", lambda o: len(o.get("data") or {})), AGE,
+    ),
     ("", "serviceaccounts"): (NAME, text("Secrets", lambda o: len(o.get("secrets") or [])), AGE),
     ("", "endpoints"): (NAME, text("Endpoints", _endpoints), AGE),
     ("", "nodes"): (
@@ -185,7 +186,9 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
         text("Images", containers("image", *_TEMPLATE), wide=True),
         text("Selector", lambda o: label_text(at(o, "spec", "selector")), wide=True),
     ),
-    ("", "resourcequotas"): (NAME, text("Request", _quota((), limits=False)), text("Limit", _quota((), limits=True)), AGE),
+    ("", "resourcequotas"): (
+        NAME, text("Request", _quota(limits=False)), text("Limit", _quota(limits=True)), AGE,
+    ),
     ("", "podtemplates"): (
         NAME, text("Containers", containers("name", "template", "spec")),
         text("Images", containers("image", "template", "spec")),

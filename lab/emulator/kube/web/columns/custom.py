@@ -10,7 +10,9 @@ from lab.emulator.kube.objects import Object
 from lab.emulator.kube.resources import Resource
 from lab.emulator.kube.web.columns.column import AGE, NAME, Column, since
 
-_STEP = re.compile(r"\.?(?:\['([^']+)'\]|\[\?\(@\.([\w.]+)\s*==\s*[\"']([^\"']*)[\"']\)\]|\[(\d+|\*)\]|((?:[^.\[\\]|\\.)+))")
+_STEP = re.compile(
+    r"\.?(?:\['([^']+)'\]|\[\?\(@\.([\w.]+)\s*==\s*[\"']([^\"']*)[\"']\)\]|\[(\d+|\*)\]|((?:[^.\[\\]|\\.)+))"
+)
 
 
 def custom_columns(resource: Resource, version: str) -> tuple[Column, ...]:
