@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from workloads_bench import REGISTRY, container, play, pod, running, script, service
+from workloads_world import REGISTRY, container, play, pod, running, script, service
 
 from lab.emulator.kube.errors import StatusError
 
@@ -114,7 +114,7 @@ def test_images_that_cannot_be_pulled(tmp_path: Path):
 
 def test_what_a_container_refers_to_is_waited_for(tmp_path: Path):
     code = (
-        "import os; print(os.environ['A'], os.environ['B'], os.environ['X_C'], os.environ['NAME'], os.environ['ALL'])"
+        "import os; print(os.environ['A'], os.environ['B'], os.environ['X_c'], os.environ['NAME'], os.environ['ALL'])"
     )
 
     async def test(cluster):
@@ -444,13 +444,8 @@ def test_a_resting_cluster_writes_nothing(tmp_path: Path):
             "", "pods", pod("web", container(readinessProbe=probe, livenessProbe=probe), labels={"app": "web"})
         )
         cluster.create("", "services", service())
-        await cluster.until(
-            "endpoints",
-            lambda: (
-                cluster.store.find("", "endpoints", "default", "web")
-                and cluster.store.get("", "endpoints", "default", "web").get("subsets")
-            ),
-        )
+        await cluster.until("ready", lambda: is_ready(cluster.pod("web")))
+        await cluster.until("endpoints", lambda: "'addresses'" in str(cluster.store.list("", "endpoints", "default")))
         await asyncio.sleep(0.2)
         before = cluster.store.shelf.version
         await asyncio.sleep(1.3)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web as aioweb
-from workloads_bench import REGISTRY, container, deployment, ingress, play, pod, script, service
+from workloads_world import REGISTRY, container, deployment, ingress, play, pod, script, service
 
 
 def get(cluster, plural="deployments", name="web", group="apps"):

@@ -84,7 +84,7 @@ class Kubelet:
 
     # --- logs
 
-    async def logs(
+    def logs(
         self,
         namespace: str,
         pod: str,
@@ -93,26 +93,22 @@ class Kubelet:
         follow: bool = False,
         previous: bool = False,
         tail_lines: int | None = None,
-        since_seconds: int | None = None,
+        since_seconds: float | None = None,
         timestamps: bool = False,
     ) -> AsyncIterator[bytes]:
         """A container's log as ``kubectl logs`` prints it.
 
         Raises:
-            StatusError: 404 no such pod; 400 no such container, or it has no log yet (texts as upstream).
+            StatusError: at once; 404 no such pod, 400 no such container, or it has no log yet (texts as upstream).
         """
         found = self._node.cluster.store.get(*PODS, namespace, pod)
         status = _status_of(found, container)
         worker = self._pods.get(found["metadata"]["uid"]) or Pod(self._node, found)
-        number = _instance(found, status, previous=previous)
+        path = worker.log_path(status["name"], _instance(found, status, previous=previous))
         live = worker.container(status["name"])
-        path = worker.log_path(status["name"], number)
         current = live.log if live and live.log and live.log.path == path and not live.log.closed else None
         since = None if since_seconds is None else time.time() - since_seconds
-        async for part in logs.read(
-            path, current, follow=follow, tail=tail_lines, since=since, timestamps=timestamps
-        ):  # fmt: skip
-            yield part
+        return logs.read(path, current, follow=follow, tail=tail_lines, since=since, timestamps=timestamps)
 
 
 def _status_of(pod: Obj, container: str | None) -> Obj:

@@ -272,7 +272,7 @@ class Pod:
     async def kill(self, grace: float = 0.0, *, keep: bool = False) -> None:
         """End the pod at once, without a word to the API; ``keep`` leaves its files for a later start."""
         self._closed = True
-        if self._ending is not None and not keep:
+        if self._ending is not None:
             self._ending.cancel()
         await self._cancel()
         await asyncio.gather(*(each.stop(grace) for each in [*self._containers, *self._init]))
