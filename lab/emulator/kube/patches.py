@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.emulator.kube import jsonpatch, strategic
-from lab.emulator.kube.errors import bad_request
+from lab.emulator.kube.errors import bad_request, unsupported_media
 from lab.emulator.kube.objects import Object, copied
 from lab.emulator.kube.resources import Resource
 from lab.emulator.kube.shapes import shape_of

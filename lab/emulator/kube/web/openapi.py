@@ -70,6 +70,28 @@ class OpenApi:
         }
 
 
+    def second(self) -> dict[str, Any]:
+        """``/openapi/v2``: the definitions of every group in one document."""
+        definitions: dict[str, Any] = {}
+        for group, versions in self._resources.groups().items():
+            for version in versions:
+                definitions.update(self._build(group, version)["components"]["schemas"])
+        text = json.dumps(definitions).replace("#/components/schemas/", "#/definitions/")
+        return {
+            "swagger": "2.0",
+            "info": {"title": "Kubernetes", "version": "v1.33.5"},
+            "paths": {},
+            "definitions": json.loads(text),
+        }
+
+
+MINIMAL_V2 = b"\x0a\x032.0" + b"\x12\x15\x0a\x0aKubernetes\x12\x07v1.33.5"
+"""``/openapi/v2`` in protobuf (gnostic's Document: swagger, info), without definitions: kubectl asks for it before it
+applies a ``List`` and leaves kinds that are not in it to the server's own checks."""
+
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
 def _root(resource: Resource, version: str, schemas: dict[str, Any]) -> str:
     shape = shape_of(resource, version)
     if resource.custom is not None:

@@ -13,7 +13,7 @@ from lab.emulator.kube.store import Store
 from lab.emulator.kube.web import reviews, watching
 from lab.emulator.kube.web.authentication import Authentication
 from lab.emulator.kube.web.discovery import VERSION, Discovery, etag
-from lab.emulator.kube.web.openapi import OpenApi
+from lab.emulator.kube.web.openapi import MINIMAL_V2, V2_PROTOBUF, OpenApi
 from lab.emulator.kube.web.rendering import answer, form_of
 from lab.emulator.kube.web.requests import LIMIT, Target, flag, target_of
 from lab.emulator.kube.web.subresources import Subresources
@@ -112,6 +112,10 @@ class Routes:
             return answer(VERSION)
         if path.startswith(_HEALTH):
             return _health(request, path)
+        if path == "/openapi/v2":
+            if "proto-openapi.spec.v2" in request.headers.get("Accept", ""):
+                return web.Response(body=MINIMAL_V2, headers={"Content-Type": V2_PROTOBUF})
+            return answer(self._openapi.second())
         if path == "/openapi/v3":
             return answer(self._openapi.index())
         if parts[:2] == ["openapi", "v3"] and len(parts) in (4, 5):
@@ -127,7 +131,7 @@ class Routes:
         for group, versions in self._store.resources.groups().items():
             if group:
                 found += [f"/apis/{group}", *(f"/apis/{group}/{version}" for version in versions)]
-        return [*found, *_HEALTH, "/openapi/v3", "/openapi/v3/", "/version"]
+        return [*found, *_HEALTH, "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"]
 
 
 def _health(request: web.Request, path: str) -> web.Response:

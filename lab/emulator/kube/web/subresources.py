@@ -10,7 +10,7 @@ from aiohttp import web
 
 from lab.emulator.kube import patches
 from lab.emulator.kube.errors import StatusError, bad_request, conflict, not_emulated, unsupported_media
-from lab.emulator.kube.objects import Object, copied, name_of
+from lab.emulator.kube.objects import Object, copied
 from lab.emulator.kube.resources import Resource, no_such_resource
 from lab.emulator.kube.store import Store
 from lab.emulator.kube.web.columns.column import selector_text
@@ -93,17 +93,14 @@ class Subresources:
     async def _log(self, request: web.Request, target: Target) -> web.StreamResponse:
         if request.method != "GET":
             raise no_such_resource()
-        pod = self._store.view("", "pods", target.namespace, target.name)
-        query = request.query
-        container = _container(pod, query.get("container", ""))
-        previous = flag(query, "previous")
-        _check_started(pod, container, previous=previous)
+        self._store.view("", "pods", target.namespace, target.name)
         if self.pod_logs is None:
             raise not_emulated("logs of pods that no kubelet runs")
+        query = request.query
         follow = flag(query, "follow")
         chunks = self.pod_logs(
-            target.namespace, target.name, container, follow=follow, previous=previous,
-            tail_lines=_integer(query, "tailLines"), since_seconds=_since(query),
+            target.namespace, target.name, query.get("container") or None, follow=follow,
+            previous=flag(query, "previous"), tail_lines=_integer(query, "tailLines"), since_seconds=_since(query),
             timestamps=flag(query, "timestamps"),
         )  # fmt: skip
         limit = _integer(query, "limitBytes")
@@ -217,42 +214,3 @@ def _since(query: Any) -> int | None:
         at = seconds(query["sinceTime"])
         return None if at is None else max(1, int(time.time() - at) + 1)
     return given
-
-
-def _container(pod: Object, name: str) -> str:
-    """The container whose log is meant (pkg/registry/core/pod/strategy.go, LogLocation)."""
-    spec = pod["spec"]
-    known = [one["name"] for one in spec["containers"]]
-    others = [one["name"] for key in ("initContainers", "ephemeralContainers") for one in spec.get(key) or []]
-    if name:
-        if name not in known and name not in others:
-            raise bad_request(f"container {name} is not valid for pod {name_of(pod)}")
-        return name
-    if len(known) == 1:
-        return str(known[0])
-    inits = [one["name"] for one in spec.get("initContainers") or []]
-    listed = f"choose one of: [{' '.join(known)}]"
-    if inits:
-        listed += f" or one of the init containers: [{' '.join(inits)}]"
-    raise bad_request(f"a container name must be specified for pod {name_of(pod)}, {listed}")
-
-
-def _check_started(pod: Object, container: str, *, previous: bool) -> None:
-    """Refuse logs that a kubelet cannot have (pkg/kubelet/kubelet_pods.go, validateContainerLogStatus)."""
-    status = pod.get("status") or {}
-    listed = (status.get("containerStatuses") or []) + (status.get("initContainerStatuses") or [])
-    found = next((one for one in listed if one["name"] == container), None)
-    if found is None:
-        if not pod["spec"].get("nodeName"):
-            return
-        raise bad_request(f'container "{container}" in pod "{name_of(pod)}" is not available')
-    last = (found.get("lastState") or {}).get("terminated")
-    if previous:
-        if not last:
-            raise bad_request(f'previous terminated container "{container}" in pod "{name_of(pod)}" not found')
-        return
-    waiting = (found.get("state") or {}).get("waiting")
-    if waiting is not None and not last:
-        raise bad_request(
-            f'container "{container}" in pod "{name_of(pod)}" is waiting to start: {waiting.get("reason", "")}'
-        )
