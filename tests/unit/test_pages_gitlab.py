@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
 from functools import partial
 
 import pytest
@@ -240,3 +241,21 @@ def test_raw_files_are_never_run_by_a_browser(tmp_path):
         assert "binary file of 3 bytes" in await site.open("/root/hichat/-/blob/master/logo.bin")
 
     with_site(tmp_path, scenario)
+
+
+def test_accounts_without_projects_have_a_page(tmp_path):
+    async def scenario(site):
+        headers = {"PRIVATE-TOKEN": site.gitlab.config.root_token}
+        body = {"name": "bot", "scopes": ["read_repository"], "access_level": 30}
+        url = f"{site.url}/api/v4/projects/1/access_tokens"
+        async with site.session.post(url, headers=headers, json={**body, "expires_at": _soon()}) as answer:
+            assert answer.status == 201, await answer.text()
+            made = await answer.json()
+        bot = site.gitlab.users.get(made["user_id"])
+        assert made["token"] not in await site.open(f"/{bot.username}")
+
+    with_site(tmp_path, scenario)
+
+
+def _soon():
+    return (datetime.now(timezone.utc) + timedelta(days=30)).date().isoformat()

@@ -39,7 +39,7 @@ def test_times():
     assert "21 Nov 04:22:01 UTC" in when("2026-11-21T04:22:01.123Z")
     assert when(None) == ""
     assert when("soon") == "soon"
-    assert [took(value) for value in (None, 0.04, 12.3, 185)] == ["", "0.0 s", "12 s", "3 min 5 s"]
+    assert [took(value) for value in (None, 0.04, 0.44, 12.3, 185)] == ["", "40 ms", "0.4 s", "12 s", "3 min 5 s"]
 
 
 def test_a_page_is_marked_and_allows_no_script():

@@ -24,7 +24,7 @@ from lab.emulator.argocd.objects import (
 )
 from lab.emulator.argocd.tracking import TrackingId, mark, owner
 
-_EXCLUDED = {("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice"), ("coordination.k8s.io", "Lease")}
+EXCLUDED = {("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice"), ("coordination.k8s.io", "Lease")}
 """Kinds that Argo CD leaves alone as installed (``resource.exclusions`` of argocd-cm since 3.0)."""
 SYNCED, OUT_OF_SYNC, UNKNOWN = "Synced", "OutOfSync", "Unknown"
 
@@ -136,7 +136,7 @@ def normalized(
             continue
         mark(obj, name, destination)
         key = key_of(obj)
-        if (key.group, key.kind) in _EXCLUDED:
+        if (key.group, key.kind) in EXCLUDED:
             message = f"Resource {key.group}/{key.kind} {key.name} is excluded in the settings"
             conditions.append((app_status.EXCLUDED, message))
             continue

@@ -8,8 +8,8 @@ from typing import Any
 
 from lab.emulator.argocd import health
 from lab.emulator.argocd.cluster import Cluster
-from lab.emulator.argocd.comparison import Comparison, overall
-from lab.emulator.argocd.objects import annotations_of, images
+from lab.emulator.argocd.comparison import EXCLUDED, Comparison, overall
+from lab.emulator.argocd.objects import annotations_of, images, key_of
 from lab.emulator.argocd.tracking import owner
 
 _LINK = "link.argocd.argoproj.io/"
@@ -41,7 +41,8 @@ def tree(
     for root in roots:
         if root is not None and depth < 8:  # ownership is a tree in practice; a loop must not hang the page
             yield depth, root
-            yield from tree(cluster, cluster.dependents(root), depth + 1)
+            owned = [obj for obj in cluster.dependents(root) if (key_of(obj).group, obj["kind"]) not in EXCLUDED]
+            yield from tree(cluster, owned, depth + 1)
 
 
 def application_of(cluster: Cluster, obj: dict[str, Any]) -> str | None:

@@ -94,9 +94,11 @@ def when(timestamp: str | None) -> Markup:
 
 
 def took(seconds: float | None) -> str:
-    """A duration for people: ``0.4 s``, ``12 s``, ``3 min 5 s``."""
+    """A duration for people: ``12 ms``, ``0.4 s``, ``12 s``, ``3 min 5 s``."""
     if seconds is None:
         return ""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"

@@ -78,11 +78,20 @@ class OverviewPages:
         """A person or a group with its projects; None when there is none of that path."""
         space = self._site.gitlab.namespaces.by_path(path)
         if space is None:
-            return None
+            return self._account(path)
         inside = [p for p in self._site.gitlab.projects.all() if p.path_with_namespace.startswith(f"{path}/")]
         rows = [(link(p.path_with_namespace, f"/{p.path_with_namespace}"), p.data.get("visibility")) for p in inside]
         listed = table(["Project", "Visibility"], rows, empty="No projects here.")
         return page(space.full_path, listed, trail=[("GitLab", "/")])
+
+    def _account(self, username: str) -> web.Response | None:
+        """A user without projects of their own: a bot or a token's account."""
+        user = self._site.gitlab.users.by_login(username)
+        if user is None:
+            return None
+        shown = user.brief(self._site.gitlab.config.gitlab_url)
+        pairs: list[tuple[str, Child]] = [("Name", shown["name"]), ("State", badge(shown["state"]))]
+        return page(shown["username"], facts(pairs), trail=[("GitLab", "/")])
 
     async def images(self, place: Place) -> web.Response:
         """The project's image repositories and their tags."""

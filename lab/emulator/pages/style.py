@@ -18,7 +18,7 @@ align-items:baseline;flex-wrap:wrap}
 .step+.step::before{content:"/";padding:0 .6rem;color:var(--quiet)}
 main{max-width:80rem;margin:0 auto;padding:1rem 1.5rem 4rem}
 h1{font-size:1.8rem;line-height:1.2;margin:.8rem 0 1rem;overflow-wrap:anywhere}
-h2{font-size:1.25rem;margin:2.2rem 0 .7rem}
+h2{font-size:1.25rem;margin:2.2rem 0 .7rem}h3{font-size:1.05rem;margin:1.4rem 0 .4rem}
 .tabs{display:flex;flex-wrap:wrap;gap:.2rem 1.4rem;border-bottom:1px solid var(--line);margin:0 0 1.4rem}
 .tabs a{padding:.4rem 0;color:var(--quiet)}.tabs .here{color:var(--text);border-bottom:3px solid var(--banner)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
@@ -43,7 +43,7 @@ border-radius:0 8px 8px 0;margin:1rem 0}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(22rem,1fr));gap:1.2rem}
 .card{background:var(--raised);border-radius:10px;padding:1rem 1.2rem}.card h2{margin:0 0 .6rem}
 .tree{list-style:none;padding-left:0;margin:0}.tree li{padding:.35rem 0;border-bottom:1px solid var(--line)}
-.in1{padding-left:1.8rem}.in2{padding-left:3.6rem}.in3{padding-left:5.4rem}
+.tree .in1{padding-left:1.8rem}.tree .in2{padding-left:3.6rem}.tree .in3{padding-left:5.4rem}
 .status{display:flex;gap:1rem 2.5rem;flex-wrap:wrap;background:var(--raised);border-radius:10px;padding:1rem 1.2rem;
 margin-bottom:1rem}.status>div>span:first-child{display:block;color:var(--quiet);font-size:.9rem}
 .add{color:var(--good)}.del{color:var(--bad)}
