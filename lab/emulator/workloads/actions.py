@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from lab.emulator.workloads.objects import Obj
+from lab.emulator.workloads.patience import within
 from lab.emulator.workloads.ports import LOOPBACK, real_port
 from lab.emulator.workloads.probes import Outcome
 
@@ -83,7 +84,7 @@ async def _tcp(action: Mapping[str, Any], pod: Obj, ports: Mapping[int, int], ti
     if port is None:
         return False, f"no port of the container answers for {action['port']!r}"
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+        _, writer = await within(timeout, asyncio.open_connection(host, port))
     except asyncio.TimeoutError:
         return False, f"dial tcp {host}:{port}: i/o timeout"
     except OSError as error:

@@ -10,14 +10,16 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from lab.emulator.images import Image, PullError
+from lab.emulator.images import Image
 from lab.emulator.kube.objects import timestamp
-from lab.emulator.workloads import actions, probes
 from lab.emulator.workloads.backoff import go_duration
 from lab.emulator.workloads.environment import ConfigError
-from lab.emulator.workloads.images import is_simulated, pull_policy, pull_secrets
+from lab.emulator.workloads.fetching import Fetcher
+from lab.emulator.workloads.images import is_simulated
 from lab.emulator.workloads.logs import Log
 from lab.emulator.workloads.objects import Obj
+from lab.emulator.workloads.patience import within
+from lab.emulator.workloads.prober import Prober
 from lab.emulator.workloads.program import Program, StartError
 
 if TYPE_CHECKING:
@@ -41,13 +43,11 @@ class Container:
         self._pod = pod
         self._node = pod.node
         self._backoff = pod.node.backoff()
-        self._image_backoff = pod.node.backoff()
+        self._fetcher = Fetcher(pod, spec, self._wait_for)
         self._image_id = ""
         self._id = ""
-        self._readiness = self._startup = False
-        self._probes: list[asyncio.Task[None]] = []
         self._program: Program | None = None
-        self._killed = ""
+        self._prober: Prober | None = None
         self.log: Log | None = None
         self.state: Obj = dict(_INITIALIZING if pod.has_init and not init else _CREATING)
         self.last: Obj = {}
@@ -79,14 +79,14 @@ class Container:
     @property
     def started(self) -> bool:
         """Whether it runs and its startup probe, if any, has succeeded."""
-        return self.running and (self._startup or "startupProbe" not in self.spec)
+        return self.running and (self.simulated or (self._prober is not None and self._prober.started))
 
     @property
     def ready(self) -> bool:
         """Whether it may have requests."""
         if self.init and not self.sidecar:
             return (self.state.get("terminated") or {}).get("exitCode") == 0
-        return self.started and (self._readiness or "readinessProbe" not in self.spec or self.simulated)
+        return self.started and (self.simulated or (self._prober is not None and self._prober.ready))
 
     @property
     def simulated(self) -> bool:
@@ -124,7 +124,8 @@ class Container:
         if self.simulated:
             return await self._simulate()
         while True:
-            image = await self._fetch()
+            image = await self._fetcher.fetch()
+            self._image_id = image.identity
             if not await self._start(image):
                 continue
             code = await self._end()
@@ -157,75 +158,14 @@ class Container:
                 "startedAt": moment, "finishedAt": moment, "containerID": self._id,
             }})  # fmt: skip
             return 0
-        self._startup = True
         self._set({"running": {"startedAt": timestamp()}})
         await asyncio.get_running_loop().create_future()
         return 0
-
-    async def _fetch(self) -> Image:
-        """The image, sooner or later: failures are shown and tried again with back-off."""
-        while True:
-            try:
-                return await self._image()
-            except PullError as error:
-                reason, message = error.reason, error.message
-                if reason == "InvalidImageName":
-                    self._event("Warning", "InspectFailed", message)
-                elif reason == "ErrImagePull":
-                    self._event("Warning", "Failed", f'Failed to pull image "{self.spec["image"]}": {message}')
-            self._event("Warning", "Failed", f"Error: {reason}")
-            self._wait_for(reason, message)
-            await self._image_pause(reason, message)
-
-    async def _image_pause(self, reason: str, message: str) -> None:
-        delay = self._image_backoff.advance(time.monotonic())
-        if reason != "ErrImagePull":
-            await self._pod.nudged(delay)
-            return
-        await asyncio.sleep(min(1.0, delay / 4))  # ErrImagePull is there to be seen for a moment
-        text = f'Back-off pulling image "{self.spec["image"]}"'
-        self._event("Normal", "BackOff", text)
-        self._event("Warning", "Failed", "Error: ImagePullBackOff")
-        self._wait_for("ImagePullBackOff", f"{text}: {reason}: {message}")
-        await self._pod.nudged(delay)
-
-    async def _image(self) -> Image:
-        reference = self.spec["image"]
-        policy = pull_policy(self.spec)
-        image = self._node.images.held(reference)
-        if image is not None and policy != "Always":
-            self._event("Normal", "Pulled", f'Container image "{reference}" already present on machine')
-        elif policy == "Never":
-            text = f'Container image "{reference}" is not present with pull policy of Never'
-            self._event("Warning", "ErrImageNeverPull", text)
-            raise PullError("ErrImageNeverPull", text)
-        else:
-            image = await self._pull(reference)
-        self._image_id = image.identity
-        return image
-
-    async def _pull(self, reference: str) -> Image:
-        credentials, missing = pull_secrets(self._pod.current(), self._node.cluster)
-        if missing:
-            names = ", ".join(missing)
-            text = (
-                f"Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
-            )
-            self._node.event(self._pod.current(), "Warning", "FailedToRetrieveImagePullSecret", text)
-        self._event("Normal", "Pulling", f'Pulling image "{reference}"')
-        begun = time.monotonic()
-        image = await self._node.images.pull(reference, credentials)
-        took = go_duration(time.monotonic() - begun)
-        text = f'Successfully pulled image "{reference}" in {took} ({took} including waiting).'
-        self._event("Normal", "Pulled", text)
-        return image
 
     # --- one instance
 
     async def _start(self, image: Image) -> bool:
         """Create and start the process; returns whether it is to be waited for (a failed start counts as an end)."""
-        self._readiness = self._startup = False
-        self._killed = ""
         try:
             program = await Program.prepare(self._pod, self.spec, image)
         except ConfigError as error:
@@ -244,10 +184,9 @@ class Container:
             self._event("Warning", "Failed", f"Error: {error}")
             return True
         self._event("Normal", "Started", f"Started container {self.name}")
+        self._prober = Prober(self._pod, self.spec, program, self._unwell)
+        self._prober.begin()
         self._set({"running": {"startedAt": program.started_at}})
-        if self.spec.get("lifecycle", {}).get("postStart"):
-            self._probes.append(asyncio.create_task(self._post_start(program)))
-        self._begin_probes()
         return True
 
     async def _end(self) -> int:
@@ -261,7 +200,6 @@ class Container:
         terminated = program.terminated(self.spec)
         if self.log:
             self.log.close()
-        self._readiness = self._startup = False
         self._set({"terminated": terminated})
         return code
 
@@ -286,20 +224,34 @@ class Container:
         if program is None or not program.alive:
             self._finish_simulation()
             return
-        if not self._killed:
+        if self._prober is None or not self._prober.failed:
             self._event("Normal", "Killing", f"Stopping container {self.name}")
         begun = time.monotonic()
-        hook = self.spec.get("lifecycle", {}).get("preStop")
-        if hook and grace > 0:
-            with contextlib.suppress(asyncio.TimeoutError):
-                success, text = await asyncio.wait_for(self._act(hook, grace), grace)
-                if not success:
-                    self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {text}")
+        if grace > 0:
+            await self._pre_stop(grace)
         left = grace - (time.monotonic() - begun)
         await program.stop(max(min(grace, _LEAST_GRACE), left))
         self._set({"terminated": program.terminated(self.spec)})
         if self.log:
             self.log.close()
+
+    async def _pre_stop(self, grace: float) -> None:
+        hook = (self.spec.get("lifecycle") or {}).get("preStop")
+        if not hook or self._prober is None:
+            return
+        with contextlib.suppress(asyncio.TimeoutError):
+            success, text = await within(grace, self._prober.act(hook, grace))
+            if not success:
+                self._event("Warning", "FailedPreStopHook", f"PreStopHook failed: {text}")
+
+    def _unwell(self, text: str, grace: float) -> None:
+        """A probe has given the container up: it is stopped, and its end leads to a restart."""
+        self._event("Normal", "Killing", text)
+        self._pod.spawn(self.stop(grace))
+
+    def _end_probes(self) -> None:
+        if self._prober is not None:
+            self._prober.end()
 
     def _finish_simulation(self) -> None:
         if self.simulated and self.running:
@@ -310,76 +262,3 @@ class Container:
             }}  # fmt: skip
         if self.log:
             self.log.close()
-
-    # --- probes and hooks
-
-    def _begin_probes(self) -> None:
-        if "startupProbe" in self.spec:
-            self._probe("startup")
-        else:
-            self._begin_others()
-
-    def _begin_others(self) -> None:
-        for kind in ("readiness", "liveness"):
-            if f"{kind}Probe" in self.spec:
-                self._probe(kind)
-
-    def _end_probes(self) -> None:
-        current = asyncio.current_task()
-        for task in self._probes:
-            if task is not current:
-                task.cancel()
-        self._probes.clear()
-
-    def _probe(self, kind: str) -> None:
-        probe = self.spec[f"{kind}Probe"]
-        timing = probes.Timing.of(probe)
-
-        async def attempt() -> probes.Outcome:
-            return await self._act(probe, timing.timeout)
-
-        def settled(result: bool) -> None:
-            self._judged(kind, probe, result=result)
-
-        def failed(text: str) -> None:
-            self._event("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {text}")
-
-        eager = not self._node.config.upstream
-        watching = probes.watch(kind, timing, attempt, settled, failed, eager=eager)
-        self._probes.append(asyncio.create_task(watching, name=f"{kind} probe of {self._pod.name}/{self.name}"))
-
-    def _judged(self, kind: str, probe: dict[str, Any], *, result: bool) -> None:
-        if kind == "readiness":
-            if self._readiness != result:
-                self._readiness = result
-                self._pod.publish()
-        elif kind == "startup" and result:
-            self._startup = True
-            self._pod.publish()
-            self._begin_others()
-        elif not result and not self._killed:
-            self._killed = kind
-            text = f"Container {self.name} failed {kind} probe, will be restarted"
-            self._event("Normal", "Killing", text)
-            grace = float(probe.get("terminationGracePeriodSeconds") or self._pod.grace)
-            self._pod.spawn(self.stop(grace))
-
-    async def _post_start(self, program: Program) -> None:
-        success, text = await self._act(self.spec["lifecycle"]["postStart"], self._pod.grace)
-        if not success and program.alive:
-            self._killed = "PostStartHook"
-            self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {text}")
-            self._event("Normal", "Killing", "FailedPostStartHook")
-            self._pod.spawn(self.stop(self._pod.grace))
-
-    async def _act(self, action: dict[str, Any], timeout: float) -> probes.Outcome:
-        program = self._program
-        assert program is not None  # noqa: S101 - probes and hooks exist only beside a process
-        return await actions.attempt(
-            action,
-            self._pod.current(),
-            self._pod.ports,
-            timeout=timeout,
-            session=self._node.session,
-            execute=program.execute,
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.emulator.kube.objects import timestamp
 from lab.emulator.workloads.objects import Obj, condition, seconds_since, with_condition
-from lab.emulator.workloads.rollout import fence_posts
+from lab.emulator.workloads.sizes import budget
 
 
 def is_complete(deployment: Obj, new: Obj, sets: list[Obj]) -> bool:
@@ -77,13 +77,8 @@ def _with_failure(conditions: list[Obj], sets: list[Obj]) -> list[Obj]:
 
 
 def _with_available(deployment: Obj, status: Obj) -> list[Obj]:
-    desired = int(deployment["spec"]["replicas"])
-    strategy = deployment["spec"]["strategy"]
-    missing = 0
-    if strategy["type"] == "RollingUpdate":
-        rolling = strategy.get("rollingUpdate") or {}
-        missing = fence_posts(rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", "25%"), desired)[1]
-    enough = status.get("availableReplicas", 0) >= desired - missing
+    least = int(deployment["spec"]["replicas"]) - budget(deployment)[1]
+    enough = status.get("availableReplicas", 0) >= least
     new = {
         "type": "Available",
         "status": "True" if enough else "False",

@@ -18,6 +18,7 @@ from lab.emulator.workloads.container import Container
 from lab.emulator.workloads.environment import ConfigError
 from lab.emulator.workloads.node import Node
 from lab.emulator.workloads.objects import Obj
+from lab.emulator.workloads.patience import cancelled
 from lab.emulator.workloads.ports import ANNOTATION, LOOPBACK, NOWHERE, SIMULATED, format_ports
 from lab.emulator.workloads.resources import qos_class
 from lab.emulator.workloads.unenforced import unenforced
@@ -46,7 +47,7 @@ class Pod:
         self._ending: asyncio.Task[None] | None = None
         self._main: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._nudge = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
         old = {each["name"]: each for key in ("initContainerStatuses", "containerStatuses")
                for each in (pod.get("status") or {}).get(key) or ()}  # fmt: skip
@@ -108,13 +109,20 @@ class Pod:
 
     def nudge(self) -> None:
         """Something that the pod may wait for has changed."""
-        self._nudge.set()
-        self._nudge = asyncio.Event()
+        for waiter in self._waiting:
+            _wake(waiter)
 
     async def nudged(self, timeout: float) -> None:
         """Wait for a `nudge`, at most ``timeout`` seconds."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._nudge.wait(), timeout)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiting.add(waiter)
+        timer = loop.call_later(timeout, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._waiting.discard(waiter)
 
     # --- life
 
@@ -213,9 +221,7 @@ class Pod:
         try:
             await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(tasks)
 
     # --- status
 
@@ -273,19 +279,21 @@ class Pod:
         """End the pod at once, without a word to the API; ``keep`` leaves its files for a later start."""
         self._closed = True
         if self._ending is not None:
-            self._ending.cancel()
+            await cancelled([self._ending])
         await self._cancel()
         await asyncio.gather(*(each.stop(grace) for each in [*self._containers, *self._init]))
         await self._close(keep=keep)
 
     async def _cancel(self) -> None:
-        tasks = [task for task in (self._main, *self._tasks) if task is not None and task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled([task for task in (self._main, *self._tasks) if task is not None])
 
     async def _close(self, *, keep: bool = False) -> None:
         self._closed = True
         self.node.ports.release(self.ports.values())
         if not keep:
             await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -17,6 +17,7 @@ from lab.emulator.workloads import logs, volumes
 from lab.emulator.workloads.environment import ConfigError, pod_variables, port_variables
 from lab.emulator.workloads.expansion import expand
 from lab.emulator.workloads.objects import Obj
+from lab.emulator.workloads.patience import within
 from lab.emulator.workloads.ports import LOOPBACK
 from lab.emulator.workloads.rootfs import (
     Mount,
@@ -102,8 +103,7 @@ class Program:
         try:
             code = await process.wait()
             self._pod.node.children.forget(process)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(copying, 2.0)  # a descendant that left the group may keep the pipe open
+            await asyncio.wait({copying}, timeout=2.0)  # a descendant that left the group may keep the pipe open
         finally:
             copying.cancel()
         self._finished_at = timestamp()
@@ -151,7 +151,7 @@ class Program:
             [program, *argv[1:]], cwd=self._folder, env=self._env, stdout=asyncio.subprocess.PIPE
         )
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), timeout)
+            output, _ = await within(timeout, process.communicate())
         except asyncio.TimeoutError:
             return None, ""
         finally:
