@@ -276,7 +276,8 @@ def test_an_image_that_does_not_exist(target, kubectl):
 
 
 def test_a_missing_config_map_holds_the_container_until_it_comes(image, kubectl):
-    container = {"name": "main", "image": image, "command": ["python", "-c", "import os; print(os.environ['GREETING'])"],
+    code = "import os; print(os.environ['GREETING'])"
+    container = {"name": "main", "image": image, "command": ["python", "-c", code],
                  "envFrom": [{"configMapRef": {"name": "settings"}}]}  # fmt: skip
     spec = {"containers": [container], "restartPolicy": "Never"}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "needy"}, "spec": spec}

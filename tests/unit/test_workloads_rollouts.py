@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import aiohttp
@@ -42,6 +43,15 @@ def change(cluster, answer, **spec):
     found["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = answer
     found["spec"].update(spec)
     cluster.store.update("apps", "deployments", found)
+
+
+async def dialled(port):
+    """A connection to a port that opens in a moment."""
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"nobody listens on {port}")
 
 
 async def stand(cluster, **options):
@@ -256,9 +266,12 @@ def test_the_ingress_without_rule_without_service_and_with_bodies(tmp_path: Path
         found = get(cluster, "ingresses", group="networking.k8s.io")
         assert found["status"]["loadBalancer"]["ingress"] == [{"ip": "127.0.0.1"}]
         url = f"http://127.0.0.1:{cluster.config.app_port}/echo"
-        async with aiohttp.ClientSession() as session:
-            async with session.post(url, data=b"x" * 300_000, headers={"Host": "app.test"}) as response:
-                assert len(await response.read()) == 300_000
+        data = b"x" * 300_000
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, data=data, headers={"Host": "app.test"}) as response,
+        ):
+            assert await response.read() == data
 
     play(test, tmp_path)
 
@@ -298,7 +311,11 @@ def test_websockets_pass_through_the_ingress(tmp_path: Path):
 
 
 def test_pods_reach_each_other_through_service_variables(tmp_path: Path):
-    code = "import os, urllib.request as u\nprint(u.urlopen('http://%s:%s/hi' % (os.environ['WEB_SERVICE_HOST'], os.environ['WEB_SERVICE_PORT'])).read().decode())"
+    code = (
+        "import os, urllib.request as u\n"
+        "host, port = os.environ['WEB_SERVICE_HOST'], os.environ['WEB_SERVICE_PORT']\n"
+        "print(u.urlopen(f'http://{host}:{port}/hi').read().decode())\n"
+    )
 
     async def test(cluster):
         await stand(cluster)
@@ -393,5 +410,34 @@ def test_daemon_sets_have_one_pod_on_the_node(tmp_path: Path):
             "replaced", lambda: [each for each in cluster.pods() if each["metadata"]["uid"] != old and is_ready(each)]
         )
         await cluster.until("status", lambda: status(cluster, "daemonsets", "agent").get("updatedNumberScheduled") == 1)
+
+    play(test, tmp_path)
+
+
+def test_load_balancers_have_an_address_and_node_ports_answer(tmp_path: Path):
+    async def test(cluster):
+        await stand(cluster)
+        found = get(cluster, "services", group="")
+        found["spec"]["type"] = "LoadBalancer"
+        cluster.store.update("", "services", found)
+        await cluster.until(
+            "address", lambda: get(cluster, "services", group="")["status"]["loadBalancer"].get("ingress")
+        )
+        port = get(cluster, "services", group="")["spec"]["ports"][0]["nodePort"]
+        reader, writer = await dialled(port)
+        writer.write(b"GET /n HTTP/1.0\r\n\r\n")
+        assert (await reader.read()).endswith(b"one /n")
+        writer.close()
+        await writer.wait_closed()
+
+    play(test, tmp_path)
+
+
+def test_kinds_without_a_controller_say_so(tmp_path: Path):
+    async def test(cluster):
+        template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": template}}
+        cluster.create("batch", "jobs", job)
+        assert ("NotEmulated", "not emulated: Jobs are stored, but no pods are made for them") in cluster.events("once")
 
     play(test, tmp_path)

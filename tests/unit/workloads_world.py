@@ -29,10 +29,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/slow": time.sleep(0.3)
         status = 503 if self.path == "/sick" or os.path.exists("/".join([os.environ["FLAGS"], "sick"])) else 200
         body = (os.environ.get("ANSWER", "?") + " " + self.path).encode()
-        self.send_response(status); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.answer(status, body)
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+        self.answer(200, body)
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
     def log_message(self, *a): print("GET", self.path)
 server = http.server.ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler)
 def stop(*_):
@@ -113,7 +118,7 @@ async def running(folder: Path, **settings: Any):
         store.create("", "namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
     root = folder / "image" if (folder / "image").exists() else image_files(folder)
 
-    async def pull(session: Any, reference: str, credentials: Any, cache: Path) -> Image:
+    async def pull(_session: Any, reference: str, _credentials: Any, _cache: Path) -> Image:
         if "missing" in reference:
             raise PullError("ErrImagePull", f"{reference}: not found")
         config = {

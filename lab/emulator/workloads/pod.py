@@ -18,7 +18,7 @@ from lab.emulator.workloads.container import Container
 from lab.emulator.workloads.environment import ConfigError
 from lab.emulator.workloads.node import Node
 from lab.emulator.workloads.objects import Obj
-from lab.emulator.workloads.patience import cancelled
+from lab.emulator.workloads.patience import cancelled, within
 from lab.emulator.workloads.ports import ANNOTATION, LOOPBACK, NOWHERE, SIMULATED, format_ports
 from lab.emulator.workloads.resources import qos_class
 from lab.emulator.workloads.unenforced import unenforced
@@ -44,6 +44,7 @@ class Pod:
         self.ports: dict[int, int] = {}
         self._known = pod
         self._sandbox = False
+        self._verdict: dict[str, str] = {}
         self._ending: asyncio.Task[None] | None = None
         self._main: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -139,6 +140,23 @@ class Pod:
     async def _run(self) -> None:
         self._admit()
         self.publish()
+        deadline = self.spec.get("activeDeadlineSeconds")
+        if deadline is None:
+            await self._live()
+            return
+        try:
+            await within(float(deadline), self._live())
+        except asyncio.TimeoutError:
+            await self._exceed()
+
+    async def _exceed(self) -> None:
+        text = "Pod was active on the node longer than the specified deadline"
+        self._verdict = {"phase": "Failed", "reason": "DeadlineExceeded", "message": text}
+        self.node.event(self.current(), "Normal", "DeadlineExceeded", text)
+        await asyncio.gather(*(each.stop(self.grace) for each in [*self._containers, *self._init]))
+        self.publish()
+
+    async def _live(self) -> None:
         await self._set_up_volumes()
         self._sandbox = True
         self.publish()
@@ -240,7 +258,7 @@ class Pod:
         before = pod.get("status") or {}
         init = [each.status() for each in self._init]
         main = [each.status() for each in self._containers]
-        phase = podstatus.phase(self.spec, init, main)
+        phase = self._verdict.get("phase") or podstatus.phase(self.spec, init, main)
         address = NOWHERE if all(each.simulated for each in self._containers) else LOOPBACK
         status: Obj = {
             **{key: before[key] for key in ("nominatedNodeName", "resize", "observedGeneration") if key in before},
@@ -249,6 +267,7 @@ class Pod:
             "hostIP": LOOPBACK,
             "hostIPs": [{"ip": LOOPBACK}],
             "startTime": before.get("startTime") or timestamp(),
+            **self._verdict,
         }
         if self._sandbox:
             status.update(podIP=address, podIPs=[{"ip": address}])

@@ -22,23 +22,26 @@ from lab.emulator.workloads.ports import LOOPBACK, PortPool
 log = logging.getLogger(__name__)
 
 _CHUNK = 65536
+_Key = tuple[str, str, str, str]
+"""Namespace and name of a service, name of its port, and the role: cluster, node or balancer."""
 
 
 class _Forward:
     """The listener of one service port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self.port = port
         self.targets: list[tuple[str, int]] = []
+        self._host = host
         self._next = 0
         self._server: asyncio.Server | None = None
         self._lock = asyncio.Lock()
 
     async def adjust(self) -> None:
-        """Listen exactly while there are targets."""
+        """Listen exactly while there are targets; raises OSError when the port cannot be had."""
         async with self._lock:
             if self.targets and self._server is None:
-                self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+                self._server = await asyncio.start_server(self._serve, self._host, self.port)
             elif not self.targets and self._server is not None:
                 self._server.close()
                 self._server = None
@@ -80,33 +83,62 @@ class ServiceProxy:
         self._cluster = cluster
         self._ports = ports
         self._tasks = tasks
-        self._forwards: dict[tuple[str, str, str], _Forward] = {}
+        self._forwards: dict[_Key, _Forward] = {}
 
     def reconcile(self, namespace: str, name: str) -> None:
         """Have the service's ports lead to its ready endpoints."""
         service = self._cluster.store.find(*SERVICES, namespace, name)
         found = self._cluster.store.find(*ENDPOINTS, namespace, name)
-        wanted = {}
-        if service is not None and (namespace, name) != ("default", "kubernetes"):
-            wanted = {port.get("name", ""): port for port in service["spec"].get("ports") or ()}
-        for key in [key for key in self._forwards if key[:2] == (namespace, name) and key[2] not in wanted]:
-            forward = self._forwards.pop(key)
+        wanted = {} if service is None else self._wanted(service)
+        for key in [key for key in self._forwards if key[:2] == (namespace, name)]:
+            forward = self._forwards[key]
+            if key in wanted and wanted[key][1] in (0, forward.port):
+                continue
+            del self._forwards[key]
             forward.targets = []
-            self._tasks.spawn(self._drop(forward), f"proxy of {namespace}/{name}")
-        for port_name, port in wanted.items():
-            forward = self._forward(namespace, name, port_name)
-            forward.targets = targets(found, port) if port.get("protocol", "TCP") == "TCP" else []
-            self._tasks.spawn(forward.adjust(), f"proxy of {namespace}/{name}")
+            self._tasks.spawn(self._drop(key, forward), f"proxy of {namespace}/{name}")
+        for key, (port, number) in wanted.items():
+            forward = self._forward(key, number)
+            forward.targets = targets(found, port)
+            self._tasks.spawn(self._adjust(key, forward), f"proxy of {namespace}/{name}")
 
-    def _forward(self, namespace: str, name: str, port_name: str) -> _Forward:
-        key = (namespace, name, port_name)
+    def _wanted(self, service: Obj) -> dict[_Key, tuple[Obj, int]]:
+        """The listeners that a service wants, each with its service port and number (0 is any)."""
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        result: dict[_Key, tuple[Obj, int]] = {}
+        if (namespace, name) == ("default", "kubernetes"):
+            return result
+        for port in service["spec"].get("ports") or ():
+            if port.get("protocol", "TCP") != "TCP":
+                continue
+            found = [("cluster", 0)]
+            if port.get("nodePort"):
+                found.append(("node", int(port["nodePort"])))
+            if service["spec"].get("type") == "LoadBalancer":
+                found.append(("balancer", int(port["port"])))
+            for role, number in found:
+                result[namespace, name, port.get("name", ""), role] = port, number
+        return result
+
+    def _forward(self, key: _Key, number: int = 0) -> _Forward:
         if key not in self._forwards:
-            self._forwards[key] = _Forward(self._ports.reserve())
+            host = self._config.bind if number else LOOPBACK
+            self._forwards[key] = _Forward(host, number or self._ports.reserve())
         return self._forwards[key]
 
-    async def _drop(self, forward: _Forward) -> None:
+    async def _adjust(self, key: _Key, forward: _Forward) -> None:
+        try:
+            await forward.adjust()
+        except OSError as error:
+            service = self._cluster.store.find(*SERVICES, *key[:2])
+            if service is not None:
+                text = f"not emulated: port {forward.port} of this machine: {error.strerror or error}"
+                self._cluster.event(service, "Warning", "PortNotAvailable", text, "service-proxy")
+
+    async def _drop(self, key: _Key, forward: _Forward) -> None:
         await forward.adjust()
-        self._ports.release([forward.port])
+        if key[3] == "cluster":
+            self._ports.release([forward.port])
 
     def variables(self, namespace: str) -> dict[str, str]:
         """What pods of ``namespace`` learn about services, ``<NAME>_SIMULATED`` included."""
@@ -115,7 +147,7 @@ class ServiceProxy:
         for service in self._cluster.store.select(*SERVICES, namespace):
             name = service["metadata"]["name"]
             names = [port.get("name", "") for port in service["spec"].get("ports") or ()]
-            services.append((service, {each: self._forward(namespace, name, each).port for each in names}))
+            services.append((service, {each: self._forward((namespace, name, each, "cluster")).port for each in names}))
             if self._simulated(service):
                 result[f"{shell_name(name)}_SIMULATED"] = "true"
         kubernetes = self._cluster.store.find(*SERVICES, "default", "kubernetes")
@@ -146,7 +178,8 @@ class ServiceProxy:
         """Close every listener."""
         for forward in self._forwards.values():
             forward.targets = []
-            await forward.adjust()
+            with contextlib.suppress(OSError):
+                await forward.adjust()
 
 
 def _labels(obj: Obj) -> dict[str, str]:

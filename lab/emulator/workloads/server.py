@@ -13,7 +13,7 @@ from lab.emulator.component import Tasks
 from lab.emulator.config import Config
 from lab.emulator.images import pull
 from lab.emulator.kube.store import Change
-from lab.emulator.workloads import claims, ingress_status, scheduling
+from lab.emulator.workloads import claims, ingress_status, scheduling, unserved
 from lab.emulator.workloads.cluster import (
     CLAIMS,
     CONFIG_MAPS,
@@ -149,6 +149,8 @@ class Workloads:
     def _changed(self, change: Change) -> None:
         kind = (change.resource.group, change.resource.plural)
         self._enqueue(kind, change.object)
+        if change.type == "ADDED":
+            unserved.announce(self._cluster, kind, change.object)
         if change.old is not None and kind == PODS:
             self._services_of(change.old)
             if change.type == "DELETED":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab.emulator.workloads.cluster import ENDPOINTS, PODS, SERVICES, SLICES, Cluster
 from lab.emulator.workloads.endpoints import backends, endpoints, slices
 from lab.emulator.workloads.objects import Obj, is_controlled_by
+from lab.emulator.workloads.ports import LOOPBACK
 
 
 class Services:
@@ -19,11 +20,20 @@ class Services:
         if service is None:
             self._remove(namespace, name)
             return
+        self._balance(service)
         if not service["spec"].get("selector"):
             return
         found = backends(service, list(self._cluster.store.select(*PODS, namespace)))
         self._put_endpoints(endpoints(service, found))
         self._put_slices(service, slices(service, found))
+
+    def _balance(self, service: Obj) -> None:
+        """A load balancer's address is this machine's, as with k3s's ServiceLB."""
+        wanted = [{"ip": LOOPBACK, "ipMode": "VIP"}] if service["spec"].get("type") == "LoadBalancer" else []
+        status = service.get("status") or {}
+        if (status.get("loadBalancer") or {}).get("ingress", []) != wanted:
+            balancer = {"ingress": wanted} if wanted else {}
+            self._cluster.put_status(SERVICES, service, {**status, "loadBalancer": balancer})
 
     def _remove(self, namespace: str, name: str) -> None:
         left = self._cluster.find(ENDPOINTS, namespace, name)

@@ -27,5 +27,7 @@ def _found(spec: dict[str, Any]) -> Iterator[str]:
     for each in containers:
         limits = (each.get("resources") or {}).get("limits") or {}
         yield from (f"resources.limits.{key}" for key in limits)
+        if not spec.get("hostNetwork") and any(port.get("hostPort") for port in each.get("ports") or ()):
+            yield "ports.hostPort"
         if any(mount.get("readOnly") for mount in each.get("volumeMounts") or ()):
             yield "volumeMounts.readOnly"
