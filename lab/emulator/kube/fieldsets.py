@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lab.emulator.kube.schema import ANY, Type
-from lab.emulator.kube.schema.types import MAP, STRUCT
+from lab.emulator.kube.schema.types import LIST, MAP, STRUCT
 
 Tree = dict[str, Any]
 
@@ -182,6 +182,12 @@ def _marked(shape: Type, element: str) -> bool:
     return not (field and field.type.kind == STRUCT and not field.pointer)
 
 
+def _vanishes(shape: Type, element: str) -> bool:
+    """Whether an empty value of this part is as good as none: an encoder leaves it out."""
+    field = shape.fields.get(element[2:]) if shape.kind == STRUCT else None
+    return field is not None and not field.pointer and field.type.kind in (LIST, MAP)
+
+
 def compare(shape: Type, old: Any, new: Any) -> tuple[Tree, Tree]:
     """What was added or changed, and what was removed, from ``old`` to ``new``."""
     if old == new:
@@ -193,6 +199,8 @@ def compare(shape: Type, old: Any, new: Any) -> tuple[Tree, Tree]:
     removed: Tree = {}
     for element, (part_shape, part) in after.items():
         if element not in before:
+            if part in ({}, []) and _vanishes(shape, element):
+                continue
             changed[element] = everything(part_shape, part, itself=_marked(shape, element))
             continue
         inner_changed, inner_removed = compare(part_shape, before[element][1], part)

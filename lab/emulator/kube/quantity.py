@@ -48,8 +48,8 @@ def value(quantity: str | float) -> Fraction:
 def canonical(text: str) -> str:
     """The form the server stores: no fraction, the largest suffix that leaves an integer; raises ValueError."""
     number, style = _parsed(text)
-    if style == "binary" and abs(number) < 1024 and number.denominator != 1:
-        style = "decimal"
+    if style == "binary" and (number.denominator != 1 or abs(number) < 1024):
+        style = "decimal"  # upstream shows no precision lost and no suffix below 1Ki
     if style == "binary":
         return _binary(number)
     if number == 0:
@@ -69,8 +69,6 @@ def _largest_exponent(number: Fraction) -> int:
 
 
 def _binary(number: Fraction) -> str:
-    if number.denominator != 1:
-        number = Fraction(-(-number.numerator // number.denominator))
     count, power = int(number), 0
     while count and count % 1024 == 0 and power < len(_BINARY) - 1:
         count, power = count // 1024, power + 1
