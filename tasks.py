@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from invoke import Context, Exit, task
+from invoke import Argument, Context, Exit, Task, task
 
 if TYPE_CHECKING:
     from lab.app import Lab
@@ -16,6 +18,25 @@ GROUPS = {
     "every day": ("follow", "smoke", "verify", "logs", "stop", "start"),
     "when it breaks": ("reset", "down"),
 }
+
+
+class WordTask(Task[Any]):
+    """A task with one optional word behind its name, `clone [DIR]`.
+
+    Invoke knows only words that must be there. So the word is required when the command line has it, and has its
+    default when it has not. These tasks' flags take no values: whatever is no flag and no task is the word.
+    """
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The arguments, with the word's default taken away when the word is there."""
+        arguments = list(super().get_arguments(ignore_unknown_help))
+        names = {name for group in GROUPS.values() for name in group}
+        words = sys.argv[sys.argv.index(self.name) + 1 :] if self.name in sys.argv else []
+        own = list(itertools.takewhile(lambda word: word not in names, words))
+        for argument in arguments:
+            if argument.positional and any(not word.startswith("-") for word in own):
+                argument.default = None
+        return arguments
 
 
 def _run(work: Callable[[Lab], Any], *, as_json: bool = False) -> None:
@@ -57,7 +78,9 @@ def verify(_c: Context, only: list[str], json: bool = False, junit: str = "") ->
 
 
 @task(
-    positional=["commit"], optional=["commit"], help={"commit": "a commit of the code branch; default: the next push"}
+    klass=WordTask,
+    positional=["commit"],
+    help={"commit": "a commit of the code branch; default: the next push", "json": "one hop per line"},
 )
 def follow(_c: Context, commit: str = "", json: bool = False) -> None:
     """Watch a push travel to its pod, hop by hop, with times."""
@@ -70,7 +93,7 @@ def smoke(_c: Context, message: str = "", timeout: float = 0.0, json: bool = Fal
     _run(lambda lab: lab.smoke(message, timeout), as_json=json)
 
 
-@task(positional=["folder"], optional=["folder"], help={"folder": "where to put it; default: the project's name"})
+@task(klass=WordTask, positional=["folder"], help={"folder": "where to put it; default: the project's name"})
 def clone(_c: Context, folder: str = "") -> None:
     """Check the project out, ready to push."""
     _run(lambda lab: lab.clone(folder))

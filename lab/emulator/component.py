@@ -59,8 +59,12 @@ class Tasks:
             log.error("task %s failed", task.get_name(), exc_info=error)
 
     async def cancel(self) -> None:
-        """Cancel every task and wait until all have ended."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel every task and wait until all have ended.
+
+        Again and again: before Python 3.12 ``asyncio.wait_for`` may swallow a cancellation that arrives together
+        with what it waits for.
+        """
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(list(self._tasks), timeout=0.5)

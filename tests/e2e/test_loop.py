@@ -75,12 +75,12 @@ def test_smoke_shows_every_hop_and_its_version_answers(lab):
 
 def test_a_push_by_hand_is_followed_to_its_pod(lab, checkout):
     lines: list[str] = []
-    follower = lab.start("follow", "--json")
-    reader = threading.Thread(target=lambda: lines.extend(follower.stdout))
-    reader.start()
-    sha = push(lab, checkout, "NOTE.txt", "hello\n")
-    assert follower.wait(90) == 0, lines
-    reader.join(10)
+    with lab.start("follow", "--json") as follower:
+        reader = threading.Thread(target=lambda: lines.extend(follower.stdout))
+        reader.start()
+        sha = push(lab, checkout, "NOTE.txt", "hello\n")
+        assert follower.wait(90) == 0, lines
+        reader.join(10)
     hops = [json.loads(line) for line in lines]
     assert [hop["id"] for hop in hops if hop["type"] == "hop"][-1] == "T5"
     assert sha in version(lab)

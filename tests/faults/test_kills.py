@@ -87,8 +87,8 @@ def test_ctrl_c_ends_up_with_130_and_the_next_up_goes_on(tmp_path):
             if json.loads(line).get("event") == "started":
                 os.kill(process.pid, signal.SIGINT)
                 break
-        process.stdout.read()
-        assert process.wait(30) == 130
+        process.communicate(timeout=30)
+        assert process.returncode == 130
         driver.invoke("up", timeout=120)
         driver.invoke("verify")
 
@@ -102,5 +102,5 @@ def test_two_ups_at_once(tmp_path):
                 break
         output = driver.invoke("up", code=2)
         assert "LAB-LOCK-01" in output
-        first.stdout.read()
-        assert first.wait(90) == 0
+        first.communicate(timeout=90)
+        assert first.returncode == 0
