@@ -73,7 +73,9 @@ def test_a_write_that_changes_nothing_makes_no_version(tmp_path):
     seen: list[Change] = []
     made = store.create("apps", "deployments", deployment())
     store.subscribe(seen.append)
-    assert store.update("apps", "deployments", made)["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    assert (
+        store.update("apps", "deployments", made)["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    )
     assert seen == []
 
 
@@ -186,7 +188,9 @@ def test_a_definition_adds_a_kind_that_is_checked_pruned_and_defaulted(tmp_path)
     error = refused(422, "Invalid", store.create, "example.com", "widgets", widget("x", mode="c"))
     assert 'spec.mode: Unsupported value: "c": supported values: "a", "b"' in error.message
     missing = changed(widget("x"), "spec", {})
-    assert "spec.size: Required value" in refused(422, "Invalid", store.create, "example.com", "widgets", missing).message
+    assert (
+        "spec.size: Required value" in refused(422, "Invalid", store.create, "example.com", "widgets", missing).message
+    )
 
 
 def test_without_a_status_subresource_a_status_change_counts_as_generation(tmp_path):
@@ -265,7 +269,9 @@ def test_events_are_counted(tmp_path):
     store = store_in(tmp_path)
     made = store.create("", "pods", pod())
     for _ in range(3):
-        store.record_event(made, "Warning", "BackOff", "Back-off restarting", "kubelet", field_path="spec.containers{main}")
+        store.record_event(
+            made, "Warning", "BackOff", "Back-off restarting", "kubelet", field_path="spec.containers{main}"
+        )
     (event,) = store.list("", "events", "default")
     assert (event["count"], event["type"], event["reason"]) == (3, "Warning", "BackOff")
     assert event["involvedObject"]["uid"] == made["metadata"]["uid"]

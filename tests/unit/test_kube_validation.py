@@ -41,7 +41,13 @@ CONTAINER = "spec.template.spec.containers.0"
 
 INVALID = [
     ("apps", "deployments", deployment("Web"), "metadata.name", "a lowercase RFC 1123 subdomain must consist of"),
-    ("apps", "deployments", deployment(replicas=-1), "spec.replicas", "Invalid value: -1: must be greater than or equal"),
+    (
+        "apps",
+        "deployments",
+        deployment(replicas=-1),
+        "spec.replicas",
+        "Invalid value: -1: must be greater than or equal",
+    ),
     ("apps", "deployments", changed(deployment(), "spec.selector", None), "spec.selector", "Required value"),
     (
         "apps",
@@ -146,7 +152,9 @@ INVALID = [
 ]
 
 
-@pytest.mark.parametrize(("group", "plural", "body", "field", "message"), INVALID, ids=[f"{i[1]}-{i[3]}" for i in INVALID])
+@pytest.mark.parametrize(
+    ("group", "plural", "body", "field", "message"), INVALID, ids=[f"{i[1]}-{i[3]}" for i in INVALID]
+)
 def test_what_is_invalid_is_named(tmp_path, group, plural, body, field, message):
     store = store_in(tmp_path)
     with pytest.raises(StatusError) as caught:
@@ -157,7 +165,9 @@ def test_what_is_invalid_is_named(tmp_path, group, plural, body, field, message)
     place = field if "[" in field else place
     assert message in causes[place]
     kind = store.resources.get(group, plural).kind
-    assert caught.value.message.startswith(f'{kind}{"." + group if group else ""} "{body["metadata"]["name"]}" is invalid: ')
+    assert caught.value.message.startswith(
+        f'{kind}{"." + group if group else ""} "{body["metadata"]["name"]}" is invalid: '
+    )
 
 
 def test_several_problems_are_listed_together(tmp_path):
@@ -192,7 +202,13 @@ CHANGES = [
         {"spec.accessModes": ["ReadOnlyMany"]},
         "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName",
     ),
-    ("batch", "jobs", JOB, {"spec.completionMode": "Indexed"}, "spec.completionMode: Invalid value: field is immutable"),
+    (
+        "batch",
+        "jobs",
+        JOB,
+        {"spec.completionMode": "Indexed"},
+        "spec.completionMode: Invalid value: field is immutable",
+    ),
     ("", "services", SERVICE, {"spec.clusterIP": "10.43.7.7"}, "spec.clusterIPs[0]: Invalid value"),
 ]
 

@@ -69,7 +69,6 @@ class OpenApi:
             "components": {"schemas": schemas},
         }
 
-
     def second(self) -> dict[str, Any]:
         """``/openapi/v2``: the definitions of every group in one document."""
         definitions: dict[str, Any] = {}
