@@ -15,7 +15,7 @@ from lab import git, pipeline
 from lab.doors import Doors
 from lab.errors import CheckFailed, LabError, TimedOut, UsageError
 from lab.forge import Forge
-from lab.hops import Looks, Seen, moment
+from lab.hops import Looks, Seen
 from lab.model import Endpoints, Hop
 from lab.remote import RemoteError, patient
 from lab.settings import Settings
@@ -74,7 +74,7 @@ def follow(
     """
     journey = _Journey(Doors.open(endpoints, settings), timeout, stop, on_hop, report)
     if sha is None:
-        return journey.travel(journey.next_push(), "pushed just now")
+        return journey.travel(journey.next_push(), "pushed just now", past=True)
     found = journey.doors.forge.commit(sha)
     if found is None:
         raise UsageError("LAB-FOLLOW-01", f"{settings.project.path} has no commit {sha}.", hint="git log, git push")
@@ -126,8 +126,13 @@ class _Journey:
         return self.doors.forge
 
     def next_push(self) -> str:
-        """Wait, as long as it takes, until the code branch moves."""
+        """Wait, as long as it takes, until the code branch moves.
+
+        A push that is on its way already counts: who types `git push` and then `invoke follow` means that one.
+        """
         before = self.forge.head(self.project.branch)
+        if before and self._looks.under_way(before):
+            return before
 
         def moved() -> str | Pending:
             now = self.forge.head(self.project.branch)
@@ -144,7 +149,7 @@ class _Journey:
         """All hops of a commit."""
         if past:
             row = pipeline.of_commit(self.forge, sha, self.project.branch)
-            made = moment(row["created_at"]) if row and row.get("created_at") else None
+            made = pipeline.created(row) if row else None
             self._last = made if made and time.time() - made > _PAST else self._last
         self._came("T0", Seen(f"{sha[:8]} {about}", at=self._last if past else None))
         looks, failed = self._looks, lambda: self._looks.pipeline_evidence(sha)

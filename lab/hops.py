@@ -5,8 +5,8 @@ Each look reads the systems once. "Not yet" is `Pending`; what can not come any 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from lab import argocd, pipeline, workload
@@ -16,6 +16,8 @@ from lab.waiting import Pending
 from lab.wiring import hook
 
 Document = dict[str, Any]
+_RECENT = 120.0
+"""Seconds since a pipeline began, after which a pod that does not answer is no longer on its way."""
 _HISTORY = 50
 """How far back on the config branch a commit is looked for."""
 
@@ -39,6 +41,16 @@ class Looks:
         self._forge = doors.forge
         self._project = doors.settings.project
 
+    def under_way(self, sha: str) -> bool:
+        """Whether a commit's pipeline runs, or has succeeded a moment ago and its pod does not answer yet."""
+        row = pipeline.of_commit(self._forge, sha, self._project.branch)
+        if row is None:
+            return False
+        if row["status"] not in pipeline.ENDED:
+            return True
+        recent = time.time() - (pipeline.created(row) or 0) < _RECENT
+        return row["status"] == "success" and recent and isinstance(self.answering(sha), Pending)
+
     def image(self, sha: str) -> Seen | Pending:
         """Whether the build stage succeeded and the registry has the three tags."""
         row = pipeline.of_commit(self._forge, sha, self._project.branch)
@@ -51,7 +63,11 @@ class Looks:
             if row["status"] in pipeline.ENDED and row["status"] != "success":
                 raise pipeline.failure(self._forge, row, jobs)
             return Pending(pipeline.stuck(jobs) or pipeline.progress(row, jobs))
-        at = max(moment(job["finished_at"]) for job in first) if all(job.get("finished_at") for job in first) else None
+        at = (
+            max(pipeline.moment(job["finished_at"]) for job in first)
+            if all(job.get("finished_at") for job in first)
+            else None
+        )
         names = pipeline.tags(sha, self._project.branch)
         if self._project.image:
             return Seen(f"pipeline {row['id']}, {self._project.image}:{names[0]}", at)
@@ -71,7 +87,7 @@ class Looks:
                 if hook.is_proof(commit):
                     continue
                 evidence = f"{commit['id'][:8]} {commit.get('title', '')}"
-                return Seen(evidence, moment(commit["committed_date"]), str(commit["id"]))
+                return Seen(evidence, pipeline.moment(commit["committed_date"]), str(commit["id"]))
         if row is None:
             return Pending("the pipeline has gone")
         jobs = self._forge.jobs(row["id"])
@@ -152,7 +168,9 @@ class Looks:
             return Pending(f"/version still answers {version[:8]}")
         since = workload.ready_since(pod)
         evidence = f"{pod['metadata']['name']} Ready, {self._project.health} answers {answer.status}"
-        return Seen(evidence + (f", /version {version[:8]}" if version else ""), moment(since) if since else None)
+        return Seen(
+            evidence + (f", /version {version[:8]}" if version else ""), pipeline.moment(since) if since else None
+        )
 
     def pipeline_evidence(self, sha: str) -> list[str]:
         """What GitLab says about a commit's pipeline: its jobs, the end of the newest trace."""
@@ -170,13 +188,8 @@ class Looks:
         return [argocd.summary(app), *argocd.conditions(app)] if app else ["There is no Application."]
 
 
-def moment(text: str) -> float:
-    """Seconds since 1970 of a time as GitLab and Kubernetes print it."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
 def _deployed_at(app: Document, config: str) -> float | None:
     for item in app.get("status", {}).get("history") or []:
         if item.get("revision") == config and item.get("deployedAt"):
-            return moment(str(item["deployedAt"]))
+            return pipeline.moment(str(item["deployedAt"]))
     return None

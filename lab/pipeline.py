@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 from lab.errors import CheckFailed
@@ -81,3 +82,20 @@ def tags(sha: str, branch: str) -> tuple[str, str, str]:
     """The three tags of a commit's image: commit (8 characters, not git's 7), branch as a slug, ``latest``."""
     slug = re.sub(r"[^a-z0-9]", "-", branch.lower())[:63].strip("-")
     return sha[:8], slug, "latest"
+
+
+def moment(text: str) -> float:
+    """Seconds since 1970 of a time as GitLab and Kubernetes print it."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def created(row: Document) -> float | None:
+    """When a pipeline was made, in seconds since 1970."""
+    text = row.get("created_at")
+    return moment(str(text)) if text else None
+
+
+def lost_its_runner(jobs: list[Document]) -> bool:
+    """Whether a pipeline failed because its runner ended, and not for anything that its commit says."""
+    failed = [job for job in jobs if job["status"] == "failed" and not job.get("allow_failure")]
+    return bool(failed) and all(job.get("failure_reason") == "runner_system_failure" for job in failed)

@@ -58,11 +58,14 @@ def _pods(doors: Doors) -> str:
     deployment = doors.application.deployment()
     if deployment is None:
         return "no Deployment yet"
-    lines = [
-        f"{pod['metadata']['name']} {workload.trouble(pod) or ('Ready' if workload.ready(pod) else 'not Ready')}"
-        for pod in doors.application.pods(deployment)
-    ]
+    lines = [f"{pod['metadata']['name']} {_pod(pod)}" for pod in doors.application.pods(deployment)]
     return "; ".join(lines) or "none"
+
+
+def _pod(pod: workload.Document) -> str:
+    if pod["metadata"].get("deletionTimestamp"):
+        return "is ending"
+    return workload.trouble(pod) or ("Ready" if workload.ready(pod) else "not Ready")
 
 
 def _answer(doors: Doors) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab import argocd, assets, git, pipeline, source
-from lab.errors import LabError, UsageError
+from lab.errors import CheckFailed, LabError, UsageError
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import RemoteError, patient
 from lab.waiting import Pending
@@ -98,10 +98,20 @@ def _act_push(lab: Wiring) -> str:
     return f"pushed the sample as {sha[:8]}"
 
 
+def _holds_manifest(lab: Wiring) -> bool:
+    return lab.forge.file(lab.project.image_file, lab.project.config_branch) is not None
+
+
 def _probe_pipeline(lab: Wiring) -> Probe:
     project = lab.project
-    if lab.forge.file(project.image_file, project.config_branch) is None:
+    if not _holds_manifest(lab):
         return Needed(f"{project.config_branch} does not hold {project.image_file} yet")
+    head = lab.forge.head(project.branch)
+    row = pipeline.of_commit(lab.forge, head, project.branch) if head else None
+    if row and row["status"] not in pipeline.ENDED:
+        return Needed(f"pipeline {row['id']} {row['status']}")
+    if row and row["status"] == "failed" and pipeline.lost_its_runner(lab.forge.jobs(row["id"])):
+        return Needed(f"pipeline {row['id']} lost its runner")
     return Satisfied(f"{project.config_branch} holds {project.image_file}")
 
 
@@ -114,11 +124,14 @@ def _act_pipeline(lab: Wiring, context: StepContext) -> str:
     if row["status"] in pipeline.ENDED and row["status"] != "success":
         context.report(f"pipeline {row['id']} {row['status']}, starting another one")
         row = forge.create(forge.at("pipeline"), {"ref": project.branch})
-    context.wait(
-        f"pipeline {row['id']}", patient(lambda: pipeline.ended(forge, row["id"])),
-        timeout=lab.settings.timeouts.pipeline, longest=0.25, hint=f"See {row.get('web_url', '')}.",
-    )  # fmt: skip
-    if forge.file(project.image_file, project.config_branch) is None:
+    try:
+        _wait_for(lab, context, row)
+    except CheckFailed as error:
+        if not _holds_manifest(lab):
+            raise
+        # Not the lab's business: somebody's commit does not build, and what was deployed before stays.
+        return f"pipeline {row['id']} did not succeed: {error.problem} What was deployed stays."
+    if not _holds_manifest(lab):
         raise LabError(
             "LAB-PIPE-05",
             f"The pipeline succeeded, but {project.config_branch} does not hold {project.image_file}.",
@@ -126,6 +139,26 @@ def _act_pipeline(lab: Wiring, context: StepContext) -> str:
             hint="A job of .gitlab-ci.yml has to commit the manifests with the new image to that branch.",
         )
     return f"pipeline {row['id']} succeeded"
+
+
+def _wait_for(lab: Wiring, context: StepContext, row: Document) -> None:
+    """Wait for a pipeline to succeed; one whose runner ended meanwhile is retried once."""
+    forge = lab.forge
+
+    def attempt() -> None:
+        context.wait(
+            f"pipeline {row['id']}", patient(lambda: pipeline.ended(forge, row["id"])),
+            timeout=lab.settings.timeouts.pipeline, longest=0.25, hint=f"See {row.get('web_url', '')}.",
+        )  # fmt: skip
+
+    try:
+        attempt()
+    except CheckFailed:
+        if not pipeline.lost_its_runner(forge.jobs(row["id"])):
+            raise
+        context.report(f"pipeline {row['id']} lost its runner, trying again")
+        forge.create(forge.at("pipelines", row["id"], "retry"), {})
+        attempt()
 
 
 def _first(lab: Wiring, context: StepContext, sha: str) -> Document:

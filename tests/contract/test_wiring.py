@@ -292,7 +292,10 @@ def test_a_clone_pushes_by_itself_and_holds_no_token(bench, tmp_path):
     bench.up("project", "branch.code", "source", "push")
     folder = checkout.clone(bench.endpoints, bench.settings, bench.state, tmp_path / "work")
     (folder / "new.txt").write_text("x\n")
-    alone = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "GIT_TERMINAL_PROMPT": "0"}
+    alone = {
+        "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CEILING_DIRECTORIES": str(tmp_path),  # no repository above the clone may ever be meant
+    }  # fmt: skip
     for words in (["add", "-A"], [*SOMEONE, "commit", "-q", "-m", "by hand"], ["push", "-q"], ["pull", "-q"]):
         subprocess.run(["git", *words], cwd=folder, check=True, timeout=30, env=alone)
     assert bench.forge.commits("master")[0]["title"] == "by hand"

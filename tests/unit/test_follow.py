@@ -43,6 +43,17 @@ def test_the_next_push_is_waited_for(healthy):
     assert travel(healthy, None)[0].evidence.startswith(SHA[:8])
 
 
+def test_a_push_that_is_on_its_way_already_is_joined(healthy):
+    """`git push` and then `invoke follow`: the branch does not move any more."""
+    healthy.pipeline("running")
+
+    def report(text: str) -> None:
+        if text.startswith("pipeline 7 running"):
+            healthy.pipeline()
+
+    assert travel(healthy, None, report=report)[-1].id == "T5"
+
+
 def test_each_hop_is_waited_for_until_it_comes(healthy):
     """The delivery comes at the third look, the new pod a little later."""
     looks = {"hook": 0, "pod": 0}
