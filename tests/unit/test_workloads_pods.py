@@ -93,6 +93,16 @@ def test_a_crashing_container_backs_off_and_keeps_its_previous_log(tmp_path: Pat
     play(test, tmp_path)
 
 
+def test_the_upstream_profile_has_the_real_back_off(tmp_path: Path):
+    async def test(cluster):
+        cluster.create("", "pods", pod("crash", script("raise SystemExit(1)")))
+        await cluster.until("back-off", lambda: waiting(cluster.pod("crash")) == "CrashLoopBackOff")
+        text = state_of(cluster.pod("crash"))["state"]["waiting"]["message"]
+        assert text.startswith("back-off 10s restarting failed container=app")
+
+    play(test, tmp_path, profile="upstream")
+
+
 def test_images_that_cannot_be_pulled(tmp_path: Path):
     async def test(cluster):
         cluster.create("", "pods", pod("gone", container(image=f"{REGISTRY}/root/missing:1")))
@@ -373,7 +383,7 @@ def test_images_from_elsewhere_are_simulated_and_marked(tmp_path: Path):
         cluster.create("", "pods", pod("mysql", mysql, labels={"app": "mysql"}))
         found = await cluster.until("ready", lambda: is_ready(cluster.pod("mysql")) and cluster.pod("mysql"))
         assert found["metadata"]["annotations"]["emulator.lab/simulated"] == "true"
-        assert any(reason == "Simulated" for reason, _ in cluster.events("mysql"))
+        assert {"Simulated", "Scheduled"} == {reason for reason, _ in cluster.events("mysql")}
         assert "SIMULATED" in await cluster.log("mysql")
         code = (
             "import os, socket\n"

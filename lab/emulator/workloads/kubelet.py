@@ -16,7 +16,7 @@ from lab.emulator.workloads.node import NAME, Node
 from lab.emulator.workloads.objects import Obj, terminating
 from lab.emulator.workloads.pod import Pod
 
-STOP_GRACE = 0.5
+STOP_GRACE = 0.25
 """Seconds that processes get when the emulator stops: `down` is to take a second."""
 
 

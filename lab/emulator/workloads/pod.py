@@ -190,7 +190,7 @@ class Pod:
         if self._restarted:
             text = "Pod sandbox changed, it will be killed and re-created."
             self.node.event(self.current(), "Normal", "SandboxChanged", text)
-        elif found := unenforced(self.spec):
+        elif real and (found := unenforced(self.spec)):
             text = f"not enforced by the emulator: {', '.join(found)}"
             self.node.event(self.current(), "Normal", "NotEnforced", text)
 
