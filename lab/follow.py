@@ -25,8 +25,6 @@ from lab.waiting import Pending, wait_until
 SMOKE_FILE = ".lab-smoke"
 SMOKER = git.Person("lab-smoke", "lab-smoke@lab.test")
 _INTERVAL, _LONGEST = 0.05, 0.1
-_PAST = 2.0
-"""Seconds: what happened longer ago is timed by the systems' own clocks, which often count whole seconds only."""
 _TITLES = {
     "T0": "Push",
     "T1": "Image built and pushed under three tags",
@@ -119,6 +117,7 @@ class _Journey:
         self._stop, self._on_hop, self._report = stop, on_hop, report
         self._last = time.time()
         self._deadline = time.monotonic() + timeout
+        self._past = False
         self.hops: list[Hop] = []
 
     @property
@@ -147,10 +146,11 @@ class _Journey:
 
     def travel(self, sha: str, about: str, *, past: bool = False) -> list[Hop]:
         """All hops of a commit."""
+        self._past = past
         if past:
             row = pipeline.of_commit(self.forge, sha, self.project.branch)
             made = pipeline.created(row) if row else None
-            self._last = made if made and time.time() - made > _PAST else self._last
+            self._last = min(made or self._last, self._last)
         self._came("T0", Seen(f"{sha[:8]} {about}", at=self._last if past else None))
         looks, failed = self._looks, lambda: self._looks.pipeline_evidence(sha)
         self._wait("T1", lambda: looks.image(sha), failed)
@@ -161,7 +161,7 @@ class _Journey:
         return self.hops
 
     def _came(self, name: str, seen: Seen) -> None:
-        at = seen.at or time.time()
+        at = min(seen.at or time.time(), time.time())
         self.hops.append(Hop(name, _TITLES[name], max(0.0, at - self._last), seen.evidence))
         self._last = max(at, self._last)
         self._on_hop(self.hops[-1])
@@ -182,8 +182,8 @@ class _Journey:
             )  # fmt: skip
         except (CheckFailed, TimedOut) as error:
             raise self._missing(name, error, evidence) from error
-        old = looks == 1 and seen.at is not None and time.time() - seen.at > _PAST
-        self._came(name, seen if old else Seen(seen.evidence, what=seen.what))
+        # What was there at the first look came earlier: then, and only then, the systems' clocks know better than ours.
+        self._came(name, seen if self._past and looks == 1 else Seen(seen.evidence, what=seen.what))
         return seen
 
     def _missing(self, name: str, error: LabError, evidence: Callable[[], list[str]]) -> LabError:
