@@ -183,7 +183,8 @@ class _Journey:
         except (CheckFailed, TimedOut) as error:
             raise self._missing(name, error, evidence) from error
         # What was there at the first look came earlier: then, and only then, the systems' clocks know better than ours.
-        self._came(name, seen if self._past and looks == 1 else Seen(seen.evidence, what=seen.what))
+        at = (seen.at or self._last) if self._past and looks == 1 else None
+        self._came(name, Seen(seen.evidence, at, seen.what))
         return seen
 
     def _missing(self, name: str, error: LabError, evidence: Callable[[], list[str]]) -> LabError:

@@ -127,7 +127,9 @@ class Looks:
             )
         if argocd.revision(app) != config and not self._overtaken(app, config):
             return Pending(f"delivered; Argo CD is still at {argocd.revision(app)[:8] or 'no revision'}")
-        return Seen("answered with 200, Argo CD refreshed" if event else "Argo CD refreshed; delivery no longer listed")
+        if event is None:
+            return Seen("Argo CD refreshed; the delivery is no longer listed")
+        return Seen("answered with 200, Argo CD refreshed", hook.sent_at(event))
 
     def _overtaken(self, app: Document, config: str) -> bool:
         """Whether Argo CD is at a commit that is newer than ``config``."""

@@ -150,6 +150,13 @@ def delivery(events: list[Document], sha: str | None = None) -> Document | None:
     return None
 
 
+def sent_at(event: Document) -> float | None:
+    """When a delivery was sent, in seconds since 1970; GitLab says so since 19.0."""
+    headers = {str(name).lower(): value for name, value in (event.get("request_headers") or {}).items()}
+    text = str(headers.get("webhook-timestamp", ""))
+    return float(text) if text.isdigit() else None
+
+
 def is_proof(commit: Document) -> bool:
     """Whether a commit of the config branch is the lab's own, which repeats the trailers of the one below it."""
     return commit.get("title") == _SUBJECT
