@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from kube_cases import changed, config_map, definition, deployment, store_in, widget
+
 from lab.emulator.kube.errors import StatusError
 from lab.emulator.kube.store import Options
 
@@ -116,15 +116,15 @@ def test_an_unknown_field_or_a_repeated_item_is_refused(tmp_path):
     store = store_in(tmp_path)
     with pytest.raises(StatusError) as caught:
         store.apply(changed(deployment(), "spec.foo", 1), manager="one")
-    assert (caught.value.code, caught.value.message) == (
-        500,
+    assert caught.value.code == 500
+    assert caught.value.message == (
         "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): "
-        ".spec.foo: field not declared in schema",
+        ".spec.foo: field not declared in schema"
     )
     twice = [{"name": "main", "image": "a"}, {"name": "main", "image": "b"}]
     with pytest.raises(StatusError, match=r'duplicate entries for key \[name="main"\]'):
         store.apply(changed(deployment(), "spec.template.spec.containers", twice), manager="one")
-    with pytest.raises(StatusError, match="metadata.managedFields must be nil"):
+    with pytest.raises(StatusError, match=r"metadata\.managedFields must be nil"):
         store.apply(changed(config_map(), "metadata.managedFields", [{"manager": "x"}]), manager="one")
 
 

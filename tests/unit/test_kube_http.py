@@ -8,8 +8,8 @@ import stat
 
 import aiohttp
 import pytest
-
 from kube_cases import changed, config_map, definition, deployment, pod, running, widget
+
 from lab.emulator.kube.errors import StatusError
 
 CORE = "/api/v1/namespaces/default"

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from kube_cases import changed, config_map, definition, deployment, store_in, widget
+
 from lab.emulator.kube import jsonpatch
 from lab.emulator.kube.errors import StatusError
 from lab.emulator.kube.patches import merge

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from kube_cases import changed, config_map, definition, deployment, pod, store_in, widget
+
 from lab.emulator.database import Database
 from lab.emulator.kube.errors import StatusError
 from lab.emulator.kube.store import Change, Options, Store

@@ -3,8 +3,8 @@ from __future__ import annotations
 import time
 
 import pytest
-
 from kube_cases import changed, deployment, pod, store_in
+
 from lab.emulator.kube.objects import timestamp
 from lab.emulator.kube.resources import BUILT_IN, Resources
 from lab.emulator.kube.web.columns import columns_of
