@@ -5,12 +5,13 @@ The package is imported with the first request (0.2 s). What a kind's URL is com
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab.remote import RemoteError
+from lab.remote import RemoteError, load
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -185,19 +186,16 @@ class Cluster:
             raise RemoteError(
                 "LAB-KUBE-01", f"There is no kubeconfig at {self._kubeconfig}.", status=None, hint="invoke up"
             )
-        import urllib3  # noqa: PLC0415 - comes with the kubernetes client
-        from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - 0.2 s that only callers pay
-        from kubernetes.dynamic.exceptions import ResourceNotFoundError  # noqa: PLC0415 - as above
-
+        urllib3, client, dynamic = load("urllib3", "kubernetes.client.exceptions", "kubernetes.dynamic.exceptions")
         try:
             return ask()
-        except ApiException as error:
+        except client.ApiException as error:
             evidence = _message(error.body) or str(error.reason)
             status = error.status or None  # 0 stands for a TLS failure
             raise RemoteError(
                 "LAB-KUBE-03", f"Kubernetes answered {status} to {what}.", status=status, evidence=evidence
             ) from error
-        except ResourceNotFoundError as error:
+        except dynamic.ResourceNotFoundError as error:
             raise RemoteError(
                 "LAB-KUBE-04", f"Kubernetes does not know this kind: {what}.", status=404, evidence=str(error)
             ) from error
@@ -218,27 +216,23 @@ def _connect(kubeconfig: Path, timeout: float) -> Any:
     (contracts G.2), and that two processes write at once. Discovery is four requests: the cache stays in memory,
     because the file's folder never exists.
     """
-    from kubernetes import client, config, dynamic  # noqa: PLC0415 - 0.2 s that only callers pay
+    client, config, dynamic = load("kubernetes.client", "kubernetes.config", "kubernetes.dynamic")
 
-    class Bounded(dynamic.DynamicClient):
+    class Bounded(dynamic.DynamicClient):  # type: ignore[misc]
         def request(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
             params.setdefault("_request_timeout", timeout)
             return super().request(method, path, body=body, **params)
 
     settings = client.Configuration()
-    untyped: Any = config
-    untyped.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+    config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
     settings.retries = False
     settings.proxy = None
     settings.connection_pool_maxsize = 16
-    bounded: Any = Bounded
-    return bounded(client.ApiClient(settings), cache_file=str(kubeconfig / "never"))
+    return Bounded(client.ApiClient(settings), cache_file=str(kubeconfig / "never"))
 
 
 def _message(body: object) -> str:
     """The message of a Status document, or the body as it is."""
-    import json  # noqa: PLC0415 - errors only
-
     try:
         status = json.loads(body if isinstance(body, (str, bytes)) else "")
         return str(status.get("message", status))[:_SHOWN]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from lab.model import Endpoints
-from lab.remote import RemoteError
+from lab.remote import RemoteError, load
 
 if TYPE_CHECKING:
     import gitlab
@@ -163,29 +163,25 @@ class Forge:
     def _client(self) -> gitlab.Gitlab:
         client: gitlab.Gitlab | None = getattr(self._local, "client", None)
         if client is None:
-            import gitlab  # noqa: PLC0415 - 0.1 s that only tasks with a request pay
-            import requests  # noqa: PLC0415 - comes with python-gitlab
-
+            library, requests = load("gitlab", "requests")
             session = requests.Session()
             session.trust_env = False  # a proxy from the environment cannot reach 127.0.0.1, and .netrc is not ours
-            client = gitlab.Gitlab(
+            made: gitlab.Gitlab = library.Gitlab(
                 self._endpoints.gitlab_route,
                 private_token=self._endpoints.root_token,
                 timeout=self._timeout,
                 keep_base_url=True,
                 session=session,
             )
-            self._local.client = client
+            self._local.client = client = made
         return client
 
     def _call(self, verb: str, path: str, ask: Callable[[gitlab.Gitlab], T]) -> T:
         client = self._client()
-        import gitlab  # noqa: PLC0415 - loaded by _client
-        import requests  # noqa: PLC0415 - loaded by _client
-
+        library, requests = load("gitlab", "requests")
         try:
             return ask(client)
-        except gitlab.GitlabError as error:
+        except library.GitlabError as error:
             raise _refused(verb, path, error.response_code, error.error_message) from error
         except requests.RequestException as error:
             raise RemoteError(

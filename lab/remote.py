@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import base64
 import http.client
+import importlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from lab.errors import LabError
 from lab.waiting import Pending
 
 T = TypeVar("T")
+_importing = threading.Lock()
 _READ_AT_MOST = 1 << 20
 
 
@@ -49,6 +52,16 @@ def patient(probe: Callable[[], T | Pending]) -> Callable[[], T | Pending]:
             raise
 
     return asked
+
+
+def load(*names: str) -> list[Any]:
+    """Import heavy packages when they are first used, by one thread at a time.
+
+    python-gitlab and the kubernetes client both import requests, whose modules import each other: two threads that do
+    so at once can be handed a half-made module.
+    """
+    with _importing:
+        return [importlib.import_module(name) for name in names]
 
 
 @dataclass(frozen=True)

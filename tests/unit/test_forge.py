@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,19 @@ def test_fetch_sends_host_and_login(fake):
     assert (answer.status, answer.text) == (401, "no")
     assert fake.seen[0].headers["host"] == "hichat.local"
     assert fake.seen[0].headers["authorization"] == "Basic dTpw"
+
+
+def test_threads_that_need_the_heavy_packages_at_once_all_get_whole_ones():
+    """In a fresh process: requests' modules import each other, and both clients import requests."""
+    script = (
+        "import threading; from lab.remote import load; errors = []\n"
+        "def need(*names):\n"
+        "    try: load(*names)\n"
+        "    except ImportError as error: errors.append(error)\n"
+        "wanted = [('gitlab', 'requests'), ('kubernetes.dynamic',), ('requests',)] * 4\n"
+        "threads = [threading.Thread(target=need, args=names) for names in wanted]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "assert not errors, errors\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
