@@ -92,7 +92,8 @@ class Console:
             self.line(f"  {name:<{width}}  {value}")
 
     def note(self, seen: str) -> None:
-        """What a journey waits for right now; one line each time it changes, on a terminal only."""
+        """What a journey waits for right now; for people on a terminal only."""
+        self.document({"type": "waiting", "seen": seen})
         if self._colour:
             self.line(self.paint(f"            … {seen}", "dim"))
 

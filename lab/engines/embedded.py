@@ -243,7 +243,7 @@ class EmbeddedEngine:
         return _lock_owner(self._data / "lock")
 
     def _ended(self, pid: int, deadline: float) -> bool | Pending:
-        if self._pid() is None:
+        if self._pid() is None and _gone(pid):
             return True
         if time.monotonic() > deadline:
             with contextlib.suppress(ProcessLookupError):
@@ -262,6 +262,14 @@ def _lock_owner(path: Path) -> int | None:
     except (FileNotFoundError, ValueError):
         pass
     return None
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process has ended; one that its parent has not reaped yet (state Z) has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def _answer(url: str) -> str | None:

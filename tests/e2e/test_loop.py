@@ -76,6 +76,7 @@ def test_smoke_shows_every_hop_and_its_version_answers(lab):
 def test_a_push_by_hand_is_followed_to_its_pod(lab, checkout):
     lines: list[str] = []
     with lab.start("follow", "--json") as follower:
+        assert json.loads(follower.stdout.readline())["type"] == "waiting"
         reader = threading.Thread(target=lambda: lines.extend(follower.stdout))
         reader.start()
         sha = push(lab, checkout, "NOTE.txt", "hello\n")
@@ -155,7 +156,7 @@ def test_down_leaves_no_process_and_no_port_and_up_brings_every_commit_back(lab,
     assert pid
     before = version(lab)
     lab.invoke("down")
-    assert not Path(f"/proc/{pid}").exists()
+    assert ended(pid)
     assert processes_of(lab.home) == []
     for port in lab.ports.values():
         with socket.socket() as probe:
@@ -163,6 +164,14 @@ def test_down_leaves_no_process_and_no_port_and_up_brings_every_commit_back(lab,
     lab.invoke("up")
     assert lab.git(checkout, "ls-remote", "origin", "master").split()[0] == sha
     assert version(lab) == before
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or dead and only not yet reaped by the machine's init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def processes_of(home: Path) -> list[str]:
