@@ -218,7 +218,9 @@ def _connect(kubeconfig: Path, timeout: float) -> Any:
     """
     client, config, dynamic = load("kubernetes.client", "kubernetes.config", "kubernetes.dynamic")
 
-    class Bounded(dynamic.DynamicClient):  # type: ignore[misc]
+    plain: Any = dynamic.DynamicClient
+
+    class Bounded(plain):  # type: ignore[misc]  # the package has no types
         def request(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
             params.setdefault("_request_timeout", timeout)
             return super().request(method, path, body=body, **params)
