@@ -66,7 +66,7 @@ class Application:
                     "LAB-APP-01",
                     f"Pod {pod['metadata']['name']} does not come up: {text}",
                     evidence="\n".join(self.report()),
-                    hint="Mend the application, commit and push; what ran before keeps serving meanwhile.",
+                    hint="Mend the application, commit and push.",
                 )
 
     def ask(self, path: str | None = None, timeout: float = 5.0) -> Answer:
