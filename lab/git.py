@@ -22,6 +22,7 @@ _HELPER = '!f() { test "$1" = get && echo "username=$LAB_GIT_USER" && echo "pass
 _ALONE = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _TIMEOUT = 120.0
 _ATTEMPTS = 5
+_SHOWN = 2000
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,15 @@ def git(
             options += ["-c", f"url.{remote.route}/.insteadOf={remote.identity}/"]
         variables |= {"LAB_GIT_USER": remote.username, "LAB_GIT_PASSWORD": remote.password}
     secrets = [remote.password] if remote else []
-    return run(["git", *options, *words], timeout=timeout, cwd=cwd, env=variables, stdin=stdin, check=check,
+    done = run(["git", *options, *words], timeout=timeout, cwd=cwd, env=variables, stdin=stdin, check=False,
                secrets=secrets)  # fmt: skip
+    if check and done.code != 0:
+        raise LabError(
+            "LAB-GIT-02",
+            f"`git {words[0]}` failed{f' for {remote.url}' if remote else ''}.",
+            evidence=(done.stderr.strip() or done.stdout.strip())[-_SHOWN:],
+        )
+    return done
 
 
 @contextmanager
