@@ -183,11 +183,14 @@ class Lab:
             "app": lambda: logs.app(self.endpoints(), self.settings, follow=follow),
             "pipeline": lambda: logs.pipeline(self.endpoints(), self.settings),
         }
-        lines = sources[component]() if component in sources else logs.file(self.engine.log(component), follow=follow)
+        lines = sources[component]() if component in sources else self._file(component, follow=follow)
         for text in lines:
             self.console.raw(text)
             if self.stop_event.is_set():
                 break
+
+    def _file(self, component: str, *, follow: bool) -> Iterator[str]:
+        return logs.file(self.engine.log(component), follow=follow, stop=self.stop_event)
 
     def reset(self, *, yes: bool) -> None:
         """Project, branches and namespace back to the start."""

@@ -52,8 +52,8 @@ def pipeline(endpoints: Endpoints, settings: Settings) -> Iterator[str]:
         yield from pipelines.tail(forge.trace(job["id"]), lines=10_000).splitlines()
 
 
-def file(path: Path, *, follow: bool) -> Iterator[str]:
-    """The end of a file; with ``follow`` also what is added to it.
+def file(path: Path, *, follow: bool, stop: threading.Event) -> Iterator[str]:
+    """The end of a file; with ``follow`` also what is added to it until ``stop`` is set.
 
     Raises:
         UsageError: there is no such log yet.
@@ -62,12 +62,11 @@ def file(path: Path, *, follow: bool) -> Iterator[str]:
         opened = path.open(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise UsageError("LAB-LOGS-04", f"{path} does not exist yet.", hint="invoke up") from None
-    pause = threading.Event()
     with opened:
         yield from (line.rstrip("\n") for line in deque(opened, _TAIL))
-        while follow:
+        while follow and not stop.is_set():
             line = opened.readline()
             if line:
                 yield line.rstrip("\n")
             else:
-                pause.wait(_LOOK)
+                stop.wait(_LOOK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,20 +29,36 @@ def list_tasks(groups: Mapping[str, Sequence[tuple[str, str | None]]]) -> None:
 
 def main(work: Callable[[Lab], None], environ: Mapping[str, str], *, as_json: bool = False) -> int:
     """Run one task with everything that a task needs around it; returns the exit code."""
-    console = Console(as_json=as_json)
+    console, debug = Console(as_json=as_json), environ.get("LAB_DEBUG") == "1"
     try:
         lab = Lab(console, environ)
         with _interruptible(lab.stop_event):
             work(lab)
     except LabError as error:
-        console.error(error)
-        if environ.get("LAB_DEBUG") == "1":
-            console.line(traceback.format_exc())
-        return error.exit_code
+        return _failed(console, error, debug=debug)
     except KeyboardInterrupt:
         console.error(Interrupted())
         return Interrupted.exit_code
+    except BrokenPipeError:  # whoever read our output has had enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the one catch at the top: a defect of ours is told, not dumped
+        return _failed(console, _defect(error), debug=debug)
     return 0
+
+
+def _failed(console: Console, error: LabError, *, debug: bool) -> int:
+    console.error(error)
+    if debug:
+        console.line("".join(traceback.format_exception(None, error, error.__traceback__)))
+    return error.exit_code
+
+
+def _defect(error: Exception) -> LabError:
+    hint = "This is a defect of the lab; the same with LAB_DEBUG=1 shows where."
+    found = LabError("LAB-BUG-01", f"{type(error).__name__}: {error}", hint=hint)
+    found.__cause__ = error
+    return found
 
 
 @contextmanager
@@ -51,18 +68,20 @@ def _interruptible(stop: threading.Event) -> Iterator[None]:
     def leave() -> None:
         os._exit(Interrupted.exit_code)
 
+    patience = threading.Timer(_DRAIN, leave)
+    patience.daemon = True
+
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             leave()
         stop.set()
-        timer = threading.Timer(_DRAIN, leave)
-        timer.daemon = True
-        timer.start()
+        patience.start()
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
+        patience.cancel()
         signal.signal(signal.SIGINT, before)
     if stop.is_set():
         raise Interrupted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import logging
 import os
@@ -78,8 +77,10 @@ async def serve(config: Config) -> None:
     finally:
         (config.data / "ready").unlink(missing_ok=True)
         for component in reversed(started):
-            with contextlib.suppress(Exception):  # one component's trouble must not keep the others alive
+            try:
                 await component.stop()
+            except Exception:  # noqa: PERF203 - one component's trouble must not keep the others alive
+                log.exception("stop of %s", type(component).__name__)
         database.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.emulator import process as emulator
 from lab.emulator.children import Children
 from lab.emulator.config import Config
 from lab.emulator.database import Database
-from lab.emulator.process import AlreadyRunningError, owned, sweep
+from lab.emulator.process import AlreadyRunningError, owned, serve, sweep
 from lab.waiting import Pending, wait_until
 
 
@@ -139,3 +141,26 @@ def test_the_data_has_one_owner_whose_pid_stands_in_the_lock(tmp_path):
             pass
     with owned(tmp_path):
         pass
+
+
+def test_a_component_that_fails_to_stop_is_named_and_keeps_no_other_from_stopping(tmp_path, monkeypatch, caplog):
+    stopped = []
+
+    class Good:
+        async def start(self):
+            """Nothing to start."""
+
+        async def stop(self):
+            stopped.append(type(self).__name__)
+
+    class Bad(Good):
+        async def start(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        async def stop(self):
+            raise RuntimeError("stuck")
+
+    monkeypatch.setattr(emulator, "_components", lambda *_: [Good(), Bad()])
+    asyncio.run(asyncio.wait_for(serve(Config(data=tmp_path)), 30))
+    assert stopped == ["Good"]
+    assert "stop of Bad" in caplog.text

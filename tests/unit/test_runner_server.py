@@ -9,6 +9,7 @@ import yaml
 from ci_world import finished, free_port, jobs, push, runner, until, world
 from test_ci_engine import pipeline_of, take, token
 
+from lab.emulator.runner import script
 from lab.emulator.runner.server import Runner
 
 
@@ -122,6 +123,18 @@ def test_jobs_of_a_killed_runner_are_reported_when_it_comes_back(tmp_path):
             finally:
                 await asking.stop()
             assert lab.ci.store.jobs[payload["id"]].failure_reason == "runner_system_failure"
+
+    asyncio.run(scenario())
+
+
+def test_a_defect_of_the_runner_fails_its_job_at_once(tmp_path, monkeypatch):
+    async def scenario():
+        async with world(tmp_path) as lab, runner(lab):
+            monkeypatch.setattr(script, "commands", lambda *_, **__: {}["no such key"])
+            pipeline = await finished(lab, await push(lab, {".gitlab-ci.yml": "job: {script: 'true'}"}))
+            job = jobs(lab, pipeline)["job"]
+            assert (job["status"], job["failure_reason"]) == ("failed", "runner_system_failure")
+            assert b"Job failed (system failure)" in lab.ci.trace(job["id"])
 
     asyncio.run(scenario())
 

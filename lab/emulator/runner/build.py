@@ -94,6 +94,9 @@ class Build:
         except AbortedError:
             log.info("job %s was ended by GitLab", self.payload["id"])
             return
+        except Exception:  # a defect of ours: GitLab hears of it now, not when the job has been silent for minutes
+            log.exception("job %s", self.payload["id"])
+            self.trace.error("ERROR: Job failed (system failure): the runner's log says why")
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
