@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "lab").rglob("*.py"))
 
@@ -55,6 +60,20 @@ def test_python_gitlab_is_not_hidden_by_the_folder_of_that_name():
     assert spec.origin is not None
     assert "site-packages" in spec.origin or "dist-packages" in spec.origin
     assert not [folder for folder in ("gitlab", "k8s", "runner") if (ROOT / folder / "__init__.py").exists()]
+
+
+def test_what_the_package_reads_beside_its_modules_is_installed_with_it():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {
+        str(path.relative_to(ROOT))
+        for package, patterns in declared.items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    listing = subprocess.run(
+        ["git", "ls-files", "lab"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert installed == {name for name in listing.stdout.split() if not name.endswith(".py")}
 
 
 def test_listing_the_tasks_imports_no_heavy_client():
