@@ -278,3 +278,37 @@ def test_events_are_counted(tmp_path):
     assert event["involvedObject"]["fieldPath"] == "spec.containers{main}"
     selector = f"involvedObject.name=p,involvedObject.uid={made['metadata']['uid']},type!=Normal"
     assert len(store.list("", "events", "default", fields=selector)) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "plural", "name"), [("", "serviceaccounts", "default"), ("", "configmaps", "kube-root-ca.crt")]
+)
+def test_what_every_namespace_has_comes_back(tmp_path, group, plural, name):
+    store = store_in(tmp_path)
+    store.root_certificate = "PEM"
+    store.create("", "namespaces", {"metadata": {"name": "team"}})
+    first = store.get(group, plural, "team", name)
+    store.delete(group, plural, "team", name)
+    assert store.get(group, plural, "team", name)["metadata"]["uid"] != first["metadata"]["uid"]
+    store.delete("", "namespaces", None, "team")
+    assert store.find(group, plural, "team", name) is None
+
+
+def test_a_kind_that_is_only_stored_says_so(tmp_path):
+    store = store_in(tmp_path)
+    warnings: list[str] = []
+    policy = {"metadata": {"name": "p"}, "spec": {"podSelector": {}}}
+    store.create("networking.k8s.io", "networkpolicies", policy, options=Options(warnings=warnings))
+    assert warnings == ["not emulated: network policies are stored, but no traffic is filtered"]
+    hook = {"metadata": {"name": "h"}, "webhooks": []}
+    error = refused(
+        501,
+        "NotImplemented",
+        store.create,
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        hook,
+    )
+    assert error.message == "not emulated: admission webhooks (ValidatingWebhookConfiguration)"
+    converted = changed(definition(), "spec.conversion", {"strategy": "Webhook"})
+    refused(501, "NotImplemented", store.create, "apiextensions.k8s.io", "customresourcedefinitions", converted)

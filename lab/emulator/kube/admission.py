@@ -143,7 +143,7 @@ def count_generation(resource: Resource, new: Object, old: Object) -> None:
 def created(store: Store, resource: Resource, stored: Object) -> None:
     """What follows from a new object."""
     if resource.plural == "namespaces" and not resource.group:
-        _furnish(store, stored["metadata"]["name"])
+        furnish(store, stored["metadata"]["name"])
     elif resource.plural == "customresourcedefinitions":
         custom.establish(store, stored)
     if stored["metadata"].get("ownerReferences"):
@@ -156,10 +156,19 @@ def updated(store: Store, resource: Resource, stored: Object, old: Object) -> No
         custom.establish(store, stored)
 
 
-def _furnish(store: Store, name: str) -> None:
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-    store.create("", "serviceaccounts", account, namespace=name)
-    if store.root_certificate:
+def furnish(store: Store, name: str) -> None:
+    """Give a namespace what the real system's controllers put into each; what is there stays."""
+    found = store.find("", "namespaces", None, name)
+    if found is None or deleting(found):
+        return
+    if store.find("", "serviceaccounts", name, "default") is None:
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        store.create("", "serviceaccounts", account, namespace=name)
+    current = store.find("", "configmaps", name, "kube-root-ca.crt")
+    if store.root_certificate and current is not None:
+        if (current.get("data") or {}).get("ca.crt") != store.root_certificate:
+            store.update("", "configmaps", {**current, "data": {"ca.crt": store.root_certificate}})
+    elif store.root_certificate:
         meta = {"name": "kube-root-ca.crt",
                 "annotations": {"kubernetes.io/description": "Contains a CA bundle that can be used to verify the "
                                 "kube-apiserver when using internal endpoints such as the internal service IP or "

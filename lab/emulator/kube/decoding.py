@@ -208,6 +208,8 @@ def _zero(field: Field) -> Any:
             if inner.always and (zero := _zero(inner)) is not None:
                 found[name] = zero
         return found
+    if field.type.kind == LIST and field.required:
+        return []  # Go writes null here, which the typed clients of other languages refuse
     return {"string": "", "int32": 0, "int64": 0, "bool": False, "double": 0}.get(field.type.name)
 
 

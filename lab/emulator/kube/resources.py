@@ -147,6 +147,10 @@ BUILT_IN: tuple[Resource, ...] = (
     _cluster("storage.k8s.io", "storageclasses", "StorageClass", short_names=("sc",)),
     _cluster("storage.k8s.io", "csidrivers", "CSIDriver", generation=True),
     _cluster("storage.k8s.io", "csinodes", "CSINode"),
+    _of("storage.k8s.io", "csistoragecapacities", "CSIStorageCapacity"),
+    _cluster("node.k8s.io", "runtimeclasses", "RuntimeClass"),
+    _cluster("certificates.k8s.io", "certificatesigningrequests", "CertificateSigningRequest", short_names=("csr",),
+             status=True, selectable=_at("spec.signerName")),
     _cluster("storage.k8s.io", "volumeattachments", "VolumeAttachment", status=True),
     _cluster("scheduling.k8s.io", "priorityclasses", "PriorityClass", short_names=("pc",), generation=True),
     _of("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", versions=("v2", "v1"),
@@ -161,8 +165,9 @@ BUILT_IN: tuple[Resource, ...] = (
 
 GROUP_ORDER = (
     "", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
-    "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
-    "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io",
+    "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io",
+    "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io",
+    "coordination.k8s.io", "node.k8s.io",
     "discovery.k8s.io",
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from lab.emulator import tls
 from lab.emulator.component import Listener
 from lab.emulator.config import Config
 from lab.emulator.database import Database
-from lab.emulator.kube import networking
+from lab.emulator.kube import admission, networking
 from lab.emulator.kube.objects import Object
 from lab.emulator.kube.store import Store
 from lab.emulator.kube.web.authentication import token_of
@@ -70,6 +70,8 @@ class ApiServer:
         for name in _NAMESPACES:
             if self.store.find("", "namespaces", None, name) is None:
                 self.store.create("", "namespaces", {"metadata": {"name": name}})
+        for namespace in list(self.store.select("", "namespaces")):
+            admission.furnish(self.store, namespace["metadata"]["name"])
         if self.store.find("", "services", "default", "kubernetes") is None:
             self.store.create("", "services", _kubernetes_service())
         for name in ("endpoints", "endpointslices"):

@@ -25,6 +25,7 @@ from lab.emulator.kube.errors import (
     not_found,
 )
 from lab.emulator.kube.managed import record_write
+from lab.emulator.kube.notices import notice
 from lab.emulator.kube.objects import Object, copied, metadata, name_of, namespace_of, new_uid, suffix, timestamp
 from lab.emulator.kube.resources import Resource, Resources
 from lab.emulator.kube.selectors import fields as field_predicate
@@ -66,6 +67,13 @@ class Store:
         """PEM of the CA that namespaces publish as ConfigMap ``kube-root-ca.crt``; empty for none."""
         self._events = events.Recorder(self)
         admission.restore(self)
+        self.shelf.subscribe(self._refurnish)
+
+    def _refurnish(self, change: Change) -> None:
+        """Put back what every namespace has when somebody deletes it."""
+        gone = (change.resource.plural, name_of(change.object)) if change.type == "DELETED" else None
+        if gone in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
+            admission.furnish(self, namespace_of(change.object))
 
     def get(self, group: str, plural: str, namespace: str | None, name: str) -> Object:
         """A copy of one object.
@@ -149,6 +157,7 @@ class Store:
         if not applied:
             meta.pop("managedFields", None)
         admission.create(self, resource, new)
+        notice(resource, new, options.warnings)
         if self.shelf.get(resource.group, resource.plural, namespace_of(new), name_of(new)):
             raise already_exists(resource.group, resource.plural, name_of(new))
         if not applied:

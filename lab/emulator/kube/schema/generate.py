@@ -1,4 +1,6 @@
-"""Makes ``types.txt`` from Kubernetes' published sources (Apache-2.0); run by hand when the emulated version moves.
+"""Makes ``types.txt`` and ``descriptions.json.gz`` from Kubernetes' published sources (Apache-2.0).
+
+Run by hand when the emulated version moves:
 
     python -m lab.emulator.kube.schema.generate FOLDER
 
@@ -9,6 +11,7 @@ the Go structs give what the documents lack: which empty fields vanish, and prot
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import sys
@@ -21,8 +24,9 @@ GROUPS = (
     "api__v1", "apis__admissionregistration.k8s.io__v1", "apis__apiextensions.k8s.io__v1",
     "apis__apiregistration.k8s.io__v1", "apis__apps__v1", "apis__authentication.k8s.io__v1",
     "apis__authorization.k8s.io__v1", "apis__autoscaling__v1", "apis__autoscaling__v2", "apis__batch__v1",
-    "apis__coordination.k8s.io__v1", "apis__discovery.k8s.io__v1", "apis__networking.k8s.io__v1",
-    "apis__policy__v1", "apis__rbac.authorization.k8s.io__v1", "apis__scheduling.k8s.io__v1",
+    "apis__certificates.k8s.io__v1", "apis__coordination.k8s.io__v1", "apis__discovery.k8s.io__v1",
+    "apis__networking.k8s.io__v1",
+    "apis__node.k8s.io__v1", "apis__policy__v1", "apis__rbac.authorization.k8s.io__v1", "apis__scheduling.k8s.io__v1",
     "apis__storage.k8s.io__v1",
 )  # fmt: skip
 _PREFIX = re.compile(r"^io\.k8s\.(?:api|apimachinery\.pkg\.apis|apiextensions-apiserver\.pkg\.apis|kube-aggregator"
@@ -136,7 +140,7 @@ def flags(schema: dict[str, Any], required: bool, go: GoField | None) -> list[st
 
 
 def main(folder: Path) -> None:
-    """Write ``types.txt`` beside this file."""
+    """Write both files beside this one."""
     schemas: dict[str, Any] = {}
     (kubernetes,) = folder.glob("kubernetes@*")
     for group in GROUPS:
@@ -167,7 +171,18 @@ def main(folder: Path) -> None:
         refs: set[str] = set()
         lines += block(name, schemas[name], structs, refs)
         queue += sorted(refs - seen)
-    (Path(__file__).parent / "types.txt").write_text("\n".join(lines) + "\n")
+    here = Path(__file__).parent
+    (here / "types.txt").write_text("\n".join(lines) + "\n")
+    texts = {short(name): descriptions(schemas[name]) for name in sorted(seen)}
+    packed = gzip.compress(json.dumps(texts, separators=(",", ":")).encode(), 9, mtime=0)
+    (here / "descriptions.json.gz").write_bytes(packed)
+
+
+def descriptions(schema: dict[str, Any]) -> dict[str, str]:
+    """A type's own description under an empty name, and those of its fields."""
+    found = {"": schema["description"]} if schema.get("description") else {}
+    properties = schema.get("properties", {}).items()
+    return {**found, **{name: one["description"] for name, one in properties if one.get("description")}}
 
 
 def block(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -46,6 +48,8 @@ class Routes:
             return await self._api(request, parts[1:])
         if parts[0] == "apis":
             return await self._apis(request, parts[1:])
+        if parts[0] == "openapi":
+            return await self._documents(request, parts[1:])
         return self._other(request, path, parts)
 
     async def _api(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
@@ -105,6 +109,24 @@ class Routes:
             raise method_not_allowed(target.resource.group, target.resource.plural, request.method.lower())
         return found
 
+    async def _documents(self, request: web.Request, parts: list[str]) -> web.Response:
+        if parts == ["v2"]:
+            if "proto-openapi.spec.v2" in request.headers.get("Accept", ""):
+                return web.Response(body=MINIMAL_V2, headers={"Content-Type": V2_PROTOBUF})
+            return answer(await asyncio.to_thread(self._openapi.second))
+        if parts == ["v3"]:
+            return answer(self._openapi.index())
+        if parts[:1] != ["v3"] or len(parts) not in (3, 4):
+            raise no_such_resource()
+        group = parts[2] if len(parts) == 4 else ""
+        digest, packed = await asyncio.to_thread(self._openapi.document, group, parts[-1])
+        headers = {"ETag": f'"{digest}"', "Vary": "Accept", "Content-Type": "application/json"}
+        if request.query.get("hash") == digest:
+            headers["Cache-Control"] = "public, immutable"
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=packed, headers={**headers, "Content-Encoding": "gzip"})
+        return web.Response(body=gzip.decompress(packed), headers=headers)
+
     def _other(self, request: web.Request, path: str, parts: list[str]) -> web.Response:
         if path == "/":
             return answer({"paths": self._paths()})
@@ -112,16 +134,6 @@ class Routes:
             return answer(VERSION)
         if path.startswith(_HEALTH):
             return _health(request, path)
-        if path == "/openapi/v2":
-            if "proto-openapi.spec.v2" in request.headers.get("Accept", ""):
-                return web.Response(body=MINIMAL_V2, headers={"Content-Type": V2_PROTOBUF})
-            return answer(self._openapi.second())
-        if path == "/openapi/v3":
-            return answer(self._openapi.index())
-        if parts[:2] == ["openapi", "v3"] and len(parts) in (4, 5):
-            group = parts[3] if len(parts) == 5 else ""
-            digest, text = self._openapi.document(group, parts[-1])
-            return web.Response(body=text, content_type="application/json", headers={"ETag": f'"{digest}"'})
         if path in ("/metrics", "/logs", "/debug") or parts[0] in ("metrics", "debug", "logs"):
             raise StatusError(501, "NotImplemented", f"not emulated: {path}")
         raise no_such_resource()
