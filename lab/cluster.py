@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab.remote import RemoteError, load
+from lab.remote import RemoteError, cause, load
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -204,7 +204,7 @@ class Cluster:
                 "LAB-KUBE-02",
                 "Kubernetes does not answer.",
                 status=None,
-                evidence=f"{what}: {error}"[:_SHOWN],
+                evidence=f"{what}: {cause(error)}"[:_SHOWN],
                 hint="`invoke status` shows what runs; `invoke up` starts what does not.",
             ) from error
 

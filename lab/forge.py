@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from lab.model import Endpoints
-from lab.remote import RemoteError, load
+from lab.remote import RemoteError, cause, load
 
 if TYPE_CHECKING:
     import gitlab
@@ -188,7 +188,7 @@ class Forge:
                 "LAB-GITLAB-01",
                 f"GitLab does not answer at {self._endpoints.gitlab_route}.",
                 status=None,
-                evidence=f"{verb} {path}: {type(error).__name__}: {error}"[:_SHOWN],
+                evidence=f"{verb} {path}: {cause(error)}"[:_SHOWN],
                 hint="`invoke status` shows what runs; `invoke up` starts what does not.",
             ) from error
 

@@ -10,6 +10,7 @@ import base64
 import http.client
 import importlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -40,18 +41,40 @@ class RemoteError(LabError):
         return self.status is None or self.status == 429 or self.status >= 500
 
 
-def patient(probe: Callable[[], T | Pending]) -> Callable[[], T | Pending]:
-    """``probe``, answering `Pending` where a system restarts or is busy; for waits, never for a step's probe."""
+def patient(
+    probe: Callable[[], T | Pending], *, outage: float = 120.0, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], T | Pending]:
+    """``probe``, answering `Pending` while a system restarts or is busy; for waits, never for a step's probe.
+
+    ``outage`` is how many seconds without one good answer in between it takes for the error to be raised after all.
+    """
+    since: float | None = None
 
     def asked() -> T | Pending:
+        nonlocal since
         try:
-            return probe()
+            answer = probe()
         except RemoteError as error:
-            if error.transient:
+            since = clock() if since is None else since
+            if error.transient and clock() - since < outage:
                 return Pending(f"{error.problem} {error.evidence}".strip())
             raise
+        since = None
+        return answer
 
     return asked
+
+
+def cause(error: BaseException) -> str:
+    """The innermost reason of a connection error, without the layers that clients wrap around it."""
+    inner: Any = error
+    while True:
+        below = getattr(inner, "reason", None)
+        if not isinstance(below, BaseException):
+            below = next((item for item in inner.args if isinstance(item, BaseException)), None)
+        if below is None:
+            return f"{type(inner).__name__}: {inner}"
+        inner = below
 
 
 def load(*names: str) -> list[Any]:

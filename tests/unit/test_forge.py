@@ -77,6 +77,8 @@ def test_no_answer_is_transient_and_named():
     with pytest.raises(RemoteError) as raised:
         forge.project()
     assert raised.value.code == "LAB-GITLAB-01"
+    assert "onnection refused" in raised.value.evidence
+    assert "Max retries" not in raised.value.evidence
     assert raised.value.transient
 
 
@@ -117,6 +119,23 @@ def test_patience_turns_an_outage_into_pending(fake, forge):
     fake.on("GET", P, (403, {"message": "403 Forbidden"}))
     with pytest.raises(RemoteError):
         patient(forge.project)()
+
+
+def test_patience_ends_with_an_outage_that_lasts(fake, forge):
+    now = [0.0]
+    asked = patient(forge.project, outage=60, clock=lambda: now[0])
+    fake.on("GET", P, (503, "Service Unavailable"))
+    assert isinstance(asked(), Pending)
+    now[0] = 59
+    assert isinstance(asked(), Pending)
+    fake.on("GET", P, (200, {"id": 1}))
+    assert asked() == {"id": 1}
+    fake.on("GET", P, (503, "Service Unavailable"))
+    now[0] = 100
+    assert isinstance(asked(), Pending), "an answer in between starts the count anew"
+    now[0] = 161
+    with pytest.raises(RemoteError):
+        asked()
 
 
 def test_fetch_sends_host_and_login(fake):
