@@ -24,6 +24,8 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.add(node.module or "")
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load":  # remote.load imports by name
+            names |= {str(word.value) for word in node.args if isinstance(word, ast.Constant)}
     return {name.split(".")[0] for name in names}
 
 
