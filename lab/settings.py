@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -37,6 +37,7 @@ class ProjectSettings:
     image_file: str = "k8s/hichat.yaml"
     """The manifest whose image the pipeline sets."""
     deployment: str = "hichat"
+    """The Deployment that carries the image."""
     namespace: str = "hichat"
     """Kubernetes namespace of the application."""
     health: str = "/health"
@@ -57,10 +58,15 @@ class PortSettings:
     """Ports on 127.0.0.1."""
 
     gitlab: int = 8929
+    """GitLab: pages, API and git."""
     registry: int = 5050
+    """The container registry."""
     kubernetes: int = 6550
+    """The Kubernetes API, with TLS."""
     argocd: int = 8443
+    """Argo CD, with TLS."""
     app: int = 8088
+    """The cluster's ingress, behind which the application answers."""
 
 
 @dataclass(frozen=True)
@@ -105,17 +111,36 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     Raises:
         UsageError: the file is no YAML mapping, or a key is unknown or ill-typed.
     """
-    raw = _read(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except UnicodeDecodeError as error:
+        raise UsageError("LAB-CONF-01", f"{path.name} is not UTF-8 text.", evidence=str(error)) from error
+    return parse(text, path, environ)
+
+
+def parse(text: str, path: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings that a file with this text gives; ``path`` is its name and what a source is relative to.
+
+    Raises:
+        UsageError: as `load`.
+    """
+    raw = _read(text, path)
     for key in keys():
-        name = "LAB_" + key.replace(".", "_").upper()
-        if name in environ:
-            _set(raw, key, environ[name])
+        if variable(key) in environ:
+            _set(raw, key, environ[variable(key)])
     settings = _build(Settings, raw, "", path.name)
     _check(settings, path)
     if settings.project.source:
         source = (path.parent / settings.project.source).resolve()
         settings = replace(settings, project=replace(settings.project, source=source))
     return settings
+
+
+def variable(key: str) -> str:
+    """The environment variable of a setting, ``LAB_PORTS_APP`` for ``ports.app``."""
+    return "LAB_" + key.replace(".", "_").upper()
 
 
 def keys(cls: type = Settings, prefix: str = "") -> Iterator[str]:
@@ -128,11 +153,9 @@ def keys(cls: type = Settings, prefix: str = "") -> Iterator[str]:
             yield prefix + item.name
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(text: str, path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        return {}
+        raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError("LAB-CONF-01", f"{path.name} is not valid YAML.", evidence=str(error)) from error
     if raw is None:
@@ -155,22 +178,20 @@ def _set(raw: dict[str, Any], key: str, text: str) -> None:
 
 
 def _build(cls: type[T], raw: dict[str, Any], prefix: str, file: str) -> T:
-    known = {item.name: item for item in fields(typing.cast("Any", cls))}
+    known = [item.name for item in fields(typing.cast("Any", cls))]
     for key in raw:
         if key not in known:
             raise _unknown(f"{prefix}{key}", file)
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
-    for name, item in known.items():
-        if name not in raw:
-            continue
+    for name in known:
+        if raw.get(name) is None:
+            continue  # an empty key is as good as none: every setting has a default
         hint, value, path = hints[name], raw[name], f"{prefix}{name}"
         if is_dataclass(hint):
             if not isinstance(value, dict):
                 raise _wrong(path, value, "a group of keys", file)
             values[name] = _build(typing.cast("type[Any]", hint), value, f"{path}.", file)
-        elif value is None and item.default is not MISSING:
-            values[name] = item.default
         else:
             values[name] = _convert(hint, value, path, file)
     return cls(**values)
@@ -191,7 +212,9 @@ def _convert(hint: Any, value: Any, path: str, file: str) -> Any:
     if typing.get_origin(hint) is not None and isinstance(value, dict):
         if all(isinstance(part, str) for pair in value.items() for part in pair):
             return dict(value)
-        raise _wrong(path, value, "names and texts (quote numbers)", file)
+        names = ", ".join(str(name) for name, text in value.items() if not isinstance(text, str))
+        # the values may be passwords, so only the names are shown
+        raise _wrong(path, value, "names and texts (quote numbers)", file, seen=f"no text: {names or 'a name'}")
     if str in kinds and isinstance(value, str) and typing.get_origin(hint) is not Mapping:
         return value
     wanted = {int: "a whole number above 0", float: "a number above 0", str: "a text", Path: "a path"}
@@ -205,8 +228,8 @@ def _unknown(path: str, file: str) -> UsageError:
     return UsageError("LAB-CONF-02", f"{file}: unknown key {path}.", hint=hint)
 
 
-def _wrong(path: str, value: Any, wanted: str, file: str) -> UsageError:
-    return UsageError("LAB-CONF-03", f"{file}: {path} must be {wanted}.", evidence=f"it is {value!r}")
+def _wrong(path: str, value: Any, wanted: str, file: str, *, seen: str = "") -> UsageError:
+    return UsageError("LAB-CONF-03", f"{file}: {path} must be {wanted}.", evidence=seen or f"it is {value!r}")
 
 
 def _check(settings: Settings, path: Path) -> None:

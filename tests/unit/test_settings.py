@@ -60,6 +60,25 @@ def test_a_wrong_file_is_refused_with_its_key(load, text, problem, hint):
     assert caught.value.exit_code == 2
 
 
+def test_an_empty_key_or_group_is_as_good_as_none(load):
+    assert load("ports:\nproject: {image: , variables: }\nengine:\n") == settings.Settings()
+
+
+def test_a_wrong_variable_is_named_without_its_value(load):
+    with pytest.raises(UsageError) as caught:
+        load("project: {variables: {TOKEN: s3cret, PIN: 4711}}")
+    assert caught.value.evidence == "no text: PIN"
+
+
+def test_a_file_with_a_byte_order_mark_is_read_and_one_that_is_no_text_refused(tmp_path):
+    file = tmp_path / "lab.yaml"
+    file.write_bytes(b"\xef\xbb\xbfengine: embedded\r\n")
+    assert settings.load(file, {}).engine == "embedded"
+    file.write_bytes(b"engine: \xff\xfe")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        settings.load(file, {})
+
+
 def test_a_variable_does_not_hide_a_wrong_file(load):
     with pytest.raises(UsageError, match="ports must be a group"):
         load("ports: 3", LAB_PORTS_APP="9000")
