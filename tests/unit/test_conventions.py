@@ -72,10 +72,8 @@ def test_what_the_package_reads_beside_its_modules_is_installed_with_it():
         for pattern in patterns
         for path in ROOT.joinpath(*package.split(".")).glob(pattern)
     }
-    listing = subprocess.run(
-        ["git", "ls-files", "lab"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
-    )
-    assert installed == {name for name in listing.stdout.split() if not name.endswith(".py")}
+    files = [path for path in (ROOT / "lab").rglob("*.*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert installed == {str(path.relative_to(ROOT)) for path in files}
 
 
 def test_listing_the_tasks_imports_no_heavy_client():
