@@ -12,6 +12,7 @@ import pytest
 from gitlab_server import PASSWORD, TOKEN, config, running
 
 from lab.emulator.database import Database
+from lab.emulator.gitlab import git
 from lab.emulator.gitlab.model import ZERO_SHA, Caller, Push
 from lab.emulator.gitlab.server import GitLab
 
@@ -50,6 +51,22 @@ def test_a_first_push_makes_its_branch_the_protected_default(tmp_path):
         assert branch["commit"]["id"] == pushes[0].after
         assert (pushes[0].branch, pushes[0].before, pushes[0].options) == ("master", ZERO_SHA, ("ci.skip",))
         assert pushes[0].caller.username == "root"
+
+    _run(scenario, tmp_path)
+
+
+def test_a_git_that_does_not_answer_is_no_answer(tmp_path, monkeypatch):
+    async def scenario(client):
+        project = client.gitlab.projects.get((await client.project())["id"])
+        stored = client.gitlab.repositories
+        assert await stored.ref(project, "refs/heads/none") == ZERO_SHA
+        assert await stored.resolve(project, "none") is None
+        monkeypatch.setattr(git, "TIMEOUT", 0)
+        asked = (stored.ref(project, "refs/heads/none"), stored.resolve(project, "none"),
+                 stored.is_ancestor(project, ZERO_SHA, ZERO_SHA))  # fmt: skip
+        for question in asked:
+            with pytest.raises(git.GitError, match="no end within"):
+                await question
 
     _run(scenario, tmp_path)
 

@@ -38,6 +38,11 @@ class GitError(Exception):
         self.code = code
         self.stderr = stderr
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether git was killed, or took too long: then its failure says nothing about the repository."""
+        return self.code < 0
+
 
 def environment(**more: str) -> dict[str, str]:
     """Environment of git processes: no user's or system's configuration, no prompts, stable language."""

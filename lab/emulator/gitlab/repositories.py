@@ -74,7 +74,9 @@ class Repositories:
                 out = await self.git(
                     project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
                 )
-            except GitError:
+            except GitError as error:
+                if error.unanswered:
+                    raise
                 continue
             return out.decode().split()[-1]
         return None
@@ -83,7 +85,9 @@ class Repositories:
         """The object id that a full ref name points to, `ZERO_SHA` without such a ref."""
         try:
             out = await self.git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", name)
-        except GitError:
+        except GitError as error:
+            if error.unanswered:
+                raise
             return ZERO_SHA
         return out.decode().split()[-1]
 
@@ -99,7 +103,9 @@ class Repositories:
             return None
         try:
             return await self.git(project, "cat-file", "blob", f"{sha}:{path.lstrip('/')}")
-        except GitError:
+        except GitError as error:
+            if error.unanswered:
+                raise
             return None
 
     async def log(self, project: Project, *arguments: str) -> list[Commit]:
@@ -122,7 +128,9 @@ class Repositories:
         """Whether ``old`` is ``new`` or an ancestor of it."""
         try:
             await self.git(project, "merge-base", "--is-ancestor", old, new)
-        except GitError:
+        except GitError as error:
+            if error.unanswered:
+                raise
             return False
         return True
 
