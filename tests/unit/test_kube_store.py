@@ -4,6 +4,7 @@ import pytest
 from kube_cases import changed, config_map, definition, deployment, pod, store_in, widget
 
 from lab.emulator.database import Database
+from lab.emulator.kube.admission import shown
 from lab.emulator.kube.errors import StatusError
 from lab.emulator.kube.store import Change, Options, Store
 
@@ -312,3 +313,18 @@ def test_a_kind_that_is_only_stored_says_so(tmp_path):
     assert error.message == "not emulated: admission webhooks (ValidatingWebhookConfiguration)"
     converted = changed(definition(), "spec.conversion", {"strategy": "Webhook"})
     refused(501, "NotImplemented", store.create, "apiextensions.k8s.io", "customresourcedefinitions", converted)
+
+
+def test_a_custom_kind_is_served_in_each_of_its_versions(tmp_path):
+    store = store_in(tmp_path)
+    body = definition()
+    (first,) = body["spec"]["versions"]
+    body["spec"]["versions"] = [{**first, "name": "v1beta1", "storage": False}, first]
+    store.create("apiextensions.k8s.io", "customresourcedefinitions", body)
+    resource = store.resources.get("example.com", "widgets")
+    assert resource.versions == ("v1", "v1beta1")
+    old = {**widget(), "apiVersion": "example.com/v1beta1"}
+    assert store.create("example.com", "widgets", old)["apiVersion"] == "example.com/v1"
+    assert shown(resource, store.view("example.com", "widgets", "default", "w"), "v1beta1")["apiVersion"] == (
+        "example.com/v1beta1"
+    )

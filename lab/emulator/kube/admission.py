@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.emulator.kube import custom, networking
 from lab.emulator.kube.custom_validation import check as check_custom
-from lab.emulator.kube.errors import Cause, StatusError, forbidden, invalid, not_found
+from lab.emulator.kube.errors import Cause, forbidden, invalid, not_found
 from lab.emulator.kube.kinds import defaults, validation
 from lab.emulator.kube.objects import Object, copied, deleting, name_of, namespace_of
 from lab.emulator.kube.resources import Resource
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _IMMORTAL = ("default", "kube-system", "kube-public")
 _FREE_META = {("", "pods"), ("", "nodes")}
-_UNCONDITIONAL = {("coordination.k8s.io", "leases"), ("apiextensions.k8s.io", "customresourcedefinitions")}
 
 
 def restore(store: Store) -> None:
@@ -58,8 +57,6 @@ def create(store: Store, resource: Resource, new: Object) -> None:
 
 def update(store: Store, resource: Resource, new: Object, old: Object, subresource: str | None) -> None:
     """Complete and check a changed object; raises 409 or 422."""
-    unversioned = resource.custom is not None or (resource.group, resource.plural) in _UNCONDITIONAL
-    del unversioned
     if subresource == "status":
         return
     defaults.apply(resource.group, resource.plural, new, creating=False)
@@ -188,16 +185,11 @@ def delete(store: Store, resource: Resource, obj: Object) -> None:
 
 def shown(resource: Resource, obj: Object, version: str) -> Object:
     """``obj`` as served in ``version``."""
-    if not version or version == resource.version:
+    wanted = resource.api_version_of(version or resource.version)
+    if obj["apiVersion"] == wanted:
         return obj
     if resource.custom is None:
         from lab.emulator.kube.kinds import conversion  # noqa: PLC0415 - one kind in a hundred requests
 
         return conversion.served(resource, obj, version)
-    return {**obj, "apiVersion": resource.api_version_of(version)}
-
-
-def version_mismatch(resource: Resource, version: str) -> StatusError:
-    """404 for a version that the kind is not served in."""
-    del resource, version
-    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
+    return {**obj, "apiVersion": wanted}
