@@ -20,11 +20,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.emulator", description=__doc__)
     parser.add_argument("config", type=Path, help="JSON file written by Config.write")
     parser.add_argument("--sweep", action="store_true", help="only end left-over processes")
+    parser.add_argument("--lock-fd", type=int, help="descriptor of the data's lock file, held by the caller")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         config = Config.read(arguments.config)
-        with owned(config.data):
+        with owned(config.data, arguments.lock_fd):
             sweep(config.data)
             if not arguments.sweep:
                 asyncio.run(serve(config))

@@ -27,14 +27,16 @@ class AlreadyRunningError(Exception):
 
 
 @contextmanager
-def owned(data: Path) -> Iterator[None]:
+def owned(data: Path, lock_fd: int | None = None) -> Iterator[None]:
     """Own the data folder; raises `AlreadyRunningError`. The kernel frees it when the process dies.
+
+    ``lock_fd`` is the file ``lock``, opened and locked by the process that started this one.
 
     The file ``lock`` names the owner's pid. A reader takes a shared lock for a moment to see whether anybody owns
     it, hence the short patience.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / "lock").open("a+") as file:
+    with (data / "lock").open("a+") if lock_fd is None else os.fdopen(lock_fd, "a+") as file:
         for patience in (0.1, 0.3, None):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

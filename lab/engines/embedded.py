@@ -196,13 +196,21 @@ class EmbeddedEngine:
         for key, port in self._ports():
             require_free(HOST, key, port)
         log = self._state.folder / "emulator.log"
-        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
-            start = output.tell()
-            process = Popen(
-                [sys.executable, "-m", "lab.emulator", str(self._config_file)],
-                cwd=assets.ROOT, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
+        self._data.mkdir(mode=0o700, exist_ok=True)
         (self._data / "ready").unlink(missing_ok=True)
+        with (
+            os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output,
+            (self._data / "lock").open("a+") as lock,
+        ):
+            start = output.tell()
+            # The emulator inherits the lock: there is no moment at which it runs and nobody can see that.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.truncate(0)
+            process = Popen(
+                [sys.executable, "-m", "lab.emulator", str(self._config_file), "--lock-fd", str(lock.fileno())],
+                cwd=assets.ROOT, stdin=DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                pass_fds=(lock.fileno(),),
+            )  # fmt: skip
         context.wait(
             "the emulator's first answer",
             lambda: self._started(process, log, start),
@@ -253,15 +261,20 @@ class EmbeddedEngine:
 
 def _lock_owner(path: Path) -> int | None:
     """The process that holds ``path`` exclusively and wrote its pid into it, or None when nobody holds it."""
-    try:
-        with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read() or 0) or None
-    except (FileNotFoundError, ValueError):
-        pass
-    return None
+
+    def look() -> int | Pending | None:
+        try:
+            with path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    text = file.read()
+                    return int(text) if text.isdecimal() else Pending("a process that has just begun")
+        except FileNotFoundError:
+            pass
+        return None
+
+    return wait_until("the emulator to write its pid", look, timeout=10, interval=0.02)
 
 
 def _gone(pid: int) -> bool:

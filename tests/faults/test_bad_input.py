@@ -102,7 +102,7 @@ def test_an_application_that_crashes_is_shown_with_its_log(lab, tmp_path):
         tmp_path / "mine", replace={"hichat/__main__.py": "raise SystemExit('no database configured')\n"}
     )
     output = refused(
-        lab, "up", code=4, LAB_PROJECT_SOURCE=str(source), LAB_TIMEOUTS_SYNC="8", LAB_TIMEOUTS_PIPELINE="60"
+        lab, "up", code=1, LAB_PROJECT_SOURCE=str(source), LAB_TIMEOUTS_SYNC="60", LAB_TIMEOUTS_PIPELINE="60"
     )
     assert "no database configured" in output
 
