@@ -6,6 +6,7 @@ import copy
 import json
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,10 +22,18 @@ from lab.emulator.kube.store import Store
 
 def store_in(folder: Path, *namespaces: str) -> Store:
     """A store with the namespace ``default`` and ``namespaces``."""
-    store = Store(Database(folder / "kube.sqlite3"))
+    store = reopened(folder)
     for name in ("default", *namespaces):
         if store.find("", "namespaces", None, name) is None:
             store.create("", "namespaces", {"metadata": {"name": name}})
+    return store
+
+
+def reopened(folder: Path) -> Store:
+    """The store of ``folder`` as a new process finds it; its file is closed when nobody holds the store any more."""
+    database = Database(folder / "kube.sqlite3")
+    store = Store(database)
+    weakref.finalize(store, database.close)
     return store
 
 

@@ -3,11 +3,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from kube_cases import changed, config_map, definition, deployment, pod, store_in, widget
+from kube_cases import changed, config_map, definition, deployment, pod, reopened, store_in, widget
 
-from lab.emulator.database import Database
 from lab.emulator.kube.errors import StatusError
-from lab.emulator.kube.store import Store
 
 
 def alive(store, plural="pods", group=""):
@@ -150,7 +148,7 @@ def test_a_namespace_that_was_draining_goes_on_after_a_restart(tmp_path):
     store = store_in(tmp_path, "team")
     store.create("", "pods", pod(node="lab"), namespace="team")
     store.delete("", "namespaces", None, "team")
-    again = Store(Database(tmp_path / "kube.sqlite3"))
+    again = reopened(tmp_path)
     again.delete("", "pods", "team", "p", grace=0)
     assert again.find("", "namespaces", None, "team") is None
 

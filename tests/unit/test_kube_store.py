@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from kube_cases import changed, config_map, definition, deployment, pod, store_in, widget
+from kube_cases import changed, config_map, definition, deployment, pod, reopened, store_in, widget
 
-from lab.emulator.database import Database
 from lab.emulator.kube.admission import shown
 from lab.emulator.kube.errors import StatusError
-from lab.emulator.kube.store import Change, Options, Store
+from lab.emulator.kube.store import Change, Options
 
 
 def refused(code, reason, call, *args, **kwargs):
@@ -146,7 +145,7 @@ def test_objects_kinds_and_versions_survive_a_restart(tmp_path):
     store.create("apiextensions.k8s.io", "customresourcedefinitions", definition())
     store.create("example.com", "widgets", widget())
     newest = store.shelf.version
-    again = Store(Database(tmp_path / "kube.sqlite3"))
+    again = reopened(tmp_path)
     assert again.get("example.com", "widgets", "default", "w")["spec"] == {"size": 1, "mode": "a"}
     assert again.shelf.version >= newest
     assert again.shelf.since(newest - 1) is None, "what an earlier run knew is gone"
