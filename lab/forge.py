@@ -74,10 +74,6 @@ class Forge:
         """PUT."""
         return self._call("PUT", path, lambda client: client.http_put(path, post_data=dict(data), **_BOUNDED))
 
-    def amend(self, path: str, data: Mapping[str, Any]) -> Any:
-        """PATCH, which GitLab takes for protected branches only."""
-        return self._call("PATCH", path, lambda client: client.http_patch(path, post_data=dict(data), **_BOUNDED))
-
     def remove(self, path: str) -> None:
         """DELETE; already gone is fine."""
         try:

@@ -27,6 +27,13 @@ def test_settings_are_read(tmp_path):
     assert "glrt-1" not in repr(found)
 
 
+def test_what_a_section_asks_for_in_vain_is_named(tmp_path, caplog):
+    path = tmp_path / "config.toml"
+    path.write_text('[[runners]]\nname = "a"\nurl = "http://x"\ntoken = "t"\npre_get_sources_script = "echo"\n')
+    assert settings.read(path).entries
+    assert "runner a: not emulated: pre_get_sources_script" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["concurrent = 0", "a = = b", "[[runners]]\nname = 'no url'"])
 def test_broken_settings_are_refused(tmp_path, text):
     path = tmp_path / "config.toml"

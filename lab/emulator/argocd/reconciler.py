@@ -31,7 +31,6 @@ class Memory:
     """What is remembered of an Application between rounds; nothing that a restart may not lose."""
 
     comparison: Comparison | None = None
-    compared_source: dict[str, Any] | None = None
     failing_since: float | None = None
     due: list[float] = field(default_factory=list)
     """Seconds from the end of the round until the Application has to be looked at again."""

@@ -27,12 +27,6 @@ def timestamp(at: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
-def micro_timestamp(at: float | None = None) -> str:
-    """As `timestamp` with six decimals: metav1.MicroTime."""
-    moment = time.time() if at is None else at
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1e6):06d}Z"
-
-
 def new_uid() -> str:
     """A fresh uid."""
     return str(uuid.uuid4())

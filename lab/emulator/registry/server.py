@@ -81,10 +81,6 @@ class Registry:
             shown.append({**self._catalogue.describe(row, tags_count=True), "tags": [tag for tag in tags if tag]})
         return shown
 
-    def has_tags(self, project_id: int) -> bool:
-        """Whether any repository of the project holds a tag: such a project cannot be purged (contracts B.6)."""
-        return any(self._catalogue.tags(row) for row in self._catalogue.of_project(project_id))
-
     def _forget(self, project_id: int) -> None:
         for row in self._catalogue.of_project(project_id):
             self._catalogue.remove(row)

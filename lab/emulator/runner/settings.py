@@ -17,6 +17,12 @@ else:
 log = logging.getLogger(__name__)
 
 
+_NOT_EMULATED = (
+    "pre_get_sources_script", "post_get_sources_script", "builds_dir", "cache_dir", "output_limit", "custom_build_dir",
+)  # fmt: skip
+"""Keys of a section that would change what a job does; the runner says that it passes over them."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One ``[[runners]]`` section."""
@@ -31,7 +37,6 @@ class Entry:
     clone_url: str = ""
     environment: tuple[str, ...] = ()
     """``KEY=value`` for every job."""
-    pre_get_sources_script: str = ""
     pre_build_script: str = ""
     post_build_script: str = ""
     shell: str = ""
@@ -44,7 +49,6 @@ class Settings:
     concurrent: int = 1
     check_interval: float = 3.0
     """Seconds between two requests when GitLab does not hold them."""
-    shutdown_timeout: float = 30.0
     entries: tuple[Entry, ...] = ()
 
 
@@ -64,15 +68,17 @@ def read(path: Path) -> Settings:
         entries = tuple(_entry(section) for section in document.get("runners", []))
         concurrent = int(document.get("concurrent", 1))
         interval = float(document.get("check_interval") or 3)
-        shutdown = float(document.get("shutdown_timeout") or 30)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
     if concurrent < 1:
         raise ValueError(f"{path}: concurrent must be at least 1")
-    return Settings(concurrent, interval, shutdown, tuple(entry for entry in entries if _usable(entry)))
+    return Settings(concurrent, interval, tuple(entry for entry in entries if _usable(entry)))
 
 
 def _entry(section: dict[str, Any]) -> Entry:
+    for key in _NOT_EMULATED:
+        if section.get(key):
+            log.warning("runner %s: not emulated: %s", section.get("name", ""), key)
     return Entry(
         name=str(section.get("name", "")),
         url=str(section["url"]).rstrip("/"),
@@ -81,7 +87,6 @@ def _entry(section: dict[str, Any]) -> Entry:
         limit=int(section.get("limit", 0)),
         clone_url=str(section.get("clone_url", "")).rstrip("/"),
         environment=tuple(str(item) for item in section.get("environment", ())),
-        pre_get_sources_script=str(section.get("pre_get_sources_script", "")),
         pre_build_script=str(section.get("pre_build_script", "")),
         post_build_script=str(section.get("post_build_script", "")),
         shell=str(section.get("shell", "")),

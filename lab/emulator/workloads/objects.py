@@ -44,11 +44,6 @@ def terminating(obj: Obj) -> bool:
     return bool(obj["metadata"].get("deletionTimestamp"))
 
 
-def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector (matchLabels, matchExpressions) selects ``labels``; None selects nothing, {} all."""
-    return label_selector(selector)(labels)
-
-
 def expression_holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether one node selector requirement (In, NotIn, Exists, DoesNotExist, Gt, Lt) holds for ``labels``."""
     value = labels.get(expression["key"])
