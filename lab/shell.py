@@ -13,6 +13,7 @@ from pathlib import Path
 from lab.errors import LabError, TimedOut
 
 _SHOWN = 2000
+_left: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,34 @@ def run(
             evidence=(done.stderr.strip() or done.stdout.strip())[-_SHOWN:],
         )
     return done
+
+
+def launch(argv: Sequence[str | Path], *, patience: float, cwd: Path | None = None) -> int | None:
+    """Start a program that may outlive this task, a browser for example; its output goes nowhere.
+
+    Args:
+        argv: the program and its arguments.
+        patience: seconds to wait for its end.
+        cwd: folder to run in.
+
+    Returns:
+        The exit code, or None when the program still runs; it is then left alone.
+
+    Raises:
+        LabError: the program cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            [str(word) for word in argv], cwd=cwd, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except OSError as error:  # missing, or of another system (Windows programs while WSL's interop is off)
+        raise LabError("LAB-CMD-04", f"{argv[0]} cannot be started.", evidence=str(error)) from error
+    try:
+        return process.wait(patience)
+    except subprocess.TimeoutExpired:
+        _left.append(process)  # collecting the object of a running process would warn
+        return None
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:

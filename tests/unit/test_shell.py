@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import LabError, TimedOut
-from lab.shell import run
+from lab.shell import launch, run
 from lab.waiting import Pending, wait_until
 
 
@@ -55,3 +55,26 @@ def test_variables_are_added_to_the_inherited_ones():
         [sys.executable, "-c", "import os; print(os.environ['A'], os.environ['PATH'])"], timeout=20, env={"A": "b"}
     )
     assert done.stdout.split() == ["b", os.environ["PATH"]]
+
+
+def test_a_launched_program_that_ends_gives_its_code():
+    assert launch([sys.executable, "-c", "import sys; sys.exit(3)"], patience=20) == 3
+
+
+def test_a_launched_program_that_goes_on_is_left_alone(tmp_path):
+    fifo, started = tmp_path / "fifo", tmp_path / "started"
+    os.mkfifo(fifo)
+    assert launch(["sh", "-c", f"read line < {fifo}; echo $line > {started}"], patience=0.05) is None
+    fifo.write_text("alive\n")  # blocks until the program reads, so it must still run
+    wait_until("the program's sign", lambda: (started.exists() and started.read_text()) or Pending("-"), timeout=10)
+    assert started.read_text() == "alive\n"
+
+
+@pytest.mark.parametrize("content", [None, b"\x00MZ"])
+def test_a_program_that_cannot_be_started_is_named(tmp_path, content):
+    program = tmp_path / "browser.exe"
+    if content:
+        program.write_bytes(content)
+        program.chmod(0o755)
+    with pytest.raises(LabError, match=r"browser\.exe cannot be started"):
+        launch([program], patience=1)
