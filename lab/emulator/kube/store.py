@@ -15,22 +15,18 @@ from lab.emulator.kube import admission, apply, events, patches
 from lab.emulator.kube.collection import Collector
 from lab.emulator.kube.decoding import configuration, decode
 from lab.emulator.kube.errors import (
-    STALE,
-    Cause,
     StatusError,
     already_exists,
-    bad_request,
-    conflict,
-    invalid,
     not_found,
 )
 from lab.emulator.kube.managed import record_write
 from lab.emulator.kube.notices import notice
-from lab.emulator.kube.objects import Object, copied, metadata, name_of, namespace_of, new_uid, suffix, timestamp
+from lab.emulator.kube.objects import Object, copied, metadata, name_of, namespace_of, new_uid, timestamp
 from lab.emulator.kube.resources import Resource, Resources
 from lab.emulator.kube.selectors import fields as field_predicate
 from lab.emulator.kube.selectors import labels as label_predicate
 from lab.emulator.kube.shelf import Change, Shelf
+from lab.emulator.kube.writes import keep_metadata, name_it, place, preconditions, same_object, without_versions
 
 __all__ = ["Change", "Options", "Store"]
 
@@ -138,14 +134,14 @@ class Store:
         """
         resource = self.resources.get(group, plural)
         new = decode(resource, obj, options)
-        _place(resource, new, namespace)
+        place(resource, new, namespace)
         return self._create(resource, new, options)
 
     def _create(self, resource: Resource, new: Object, options: Options, *, applied: bool = False) -> Object:
         meta = metadata(new)
         if meta.pop("resourceVersion", None):
             raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
-        _name(resource, meta)
+        name_it(resource, meta)
         admission.namespace(self, resource, new)
         for field_name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
             meta.pop(field_name, None)
@@ -195,13 +191,13 @@ class Store:
         applied: bool = False,
     ) -> Object:
         """Store ``new`` in place of ``old``. With ``applied`` its managedFields are already computed."""
-        _same_object(resource, new, old)
+        same_object(resource, new, old)
         new = admission.merge_subresource(resource, new, old, subresource)
-        _keep_metadata(new, old)
+        keep_metadata(new, old)
         admission.update(self, resource, new, old, subresource)
         if not applied:
             record_write(resource, new, old, options, subresource)
-        if _without_versions(new) == _without_versions(old):
+        if without_versions(new) == without_versions(old):
             return dict(copied(old))
         admission.count_generation(resource, new, old)
         if options.dry_run:
@@ -254,7 +250,7 @@ class Store:
         resource = self.resources.of_kind(str(obj.get("apiVersion") or ""), str(obj.get("kind") or ""))
         options = replace(options, manager=manager, force=force)
         wanted = configuration(resource, obj, options)
-        _place(resource, wanted, namespace)
+        place(resource, wanted, namespace)
         old = self.shelf.get(resource.group, resource.plural, namespace_of(wanted), name_of(wanted))
         if old is None and subresource:
             raise not_found(resource.group, resource.plural, name_of(wanted))
@@ -286,7 +282,7 @@ class Store:
         """
         resource = self.resources.get(group, plural)
         found = self.view(group, plural, namespace, name)
-        _preconditions(resource, found, uid, resource_version)
+        preconditions(resource, found, uid, resource_version)
         admission.delete(self, resource, found)
         if options.dry_run:
             return dict(copied(found))
@@ -303,66 +299,3 @@ class Store:
         ``spec.containers{web}``.
         """
         self._events.record(obj, type, reason, message, component, field_path=field_path)
-
-
-def _place(resource: Resource, obj: Object, namespace: str | None) -> None:
-    """Give ``obj`` its namespace; a namespace in the object and one in the request must agree."""
-    meta = metadata(obj)
-    if not resource.namespaced:
-        if meta.get("namespace"):
-            raise bad_request("namespace may not be set for cluster-scoped resources")
-        meta.pop("namespace", None)
-        return
-    if namespace and meta.get("namespace") and meta["namespace"] != namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    meta["namespace"] = namespace or meta.get("namespace") or "default"
-
-
-def _name(resource: Resource, meta: dict[str, Any]) -> None:
-    if not meta.get("name") and meta.get("generateName"):
-        meta["name"] = meta["generateName"][:58] + suffix()
-    if not meta.get("name"):
-        cause = Cause.required("metadata.name", "name or generateName is required")
-        raise invalid(resource.group, resource.kind, "", [cause])
-
-
-def _same_object(resource: Resource, new: Object, old: Object) -> None:
-    meta, stored = metadata(new), old["metadata"]
-    if meta.get("uid") and meta["uid"] != stored["uid"]:
-        why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {stored['uid']}"
-        raise conflict(resource.group, resource.plural, name_of(old), why)
-    version = meta.get("resourceVersion")
-    if version and version != "0" and version != stored["resourceVersion"]:
-        raise conflict(resource.group, resource.plural, name_of(old), STALE)
-
-
-def _keep_metadata(new: Object, old: Object) -> None:
-    """What a write cannot change is what it was."""
-    meta, stored = metadata(new), old["metadata"]
-    for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
-                 "resourceVersion", "namespace", "generateName"):  # fmt: skip
-        meta.pop(name, None)
-        if name in stored:
-            meta[name] = stored[name]
-    meta.pop("selfLink", None)
-    if "managedFields" not in meta and "managedFields" in stored:
-        meta["managedFields"] = copied(stored["managedFields"])
-
-
-def _without_versions(obj: Object) -> Object:
-    """The object as far as a change of it counts: without the times that ``managedFields`` carry."""
-    meta = {key: value for key, value in obj["metadata"].items() if key not in ("managedFields", "resourceVersion")}
-    entries = obj["metadata"].get("managedFields") or []
-    meta["managedFields"] = [{key: entry[key] for key in entry if key != "time"} for entry in entries]
-    return {**obj, "metadata": meta}
-
-
-def _preconditions(resource: Resource, found: Object, uid: str, version: str) -> None:
-    stored = found["metadata"]
-    if uid and uid != stored["uid"]:
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {stored['uid']}"
-        raise conflict(resource.group, resource.plural, name_of(found), why)
-    if version and version != stored["resourceVersion"]:
-        why = (f"Precondition failed: ResourceVersion in precondition: {version}, "
-               f"ResourceVersion in object meta: {stored['resourceVersion']}")  # fmt: skip
-        raise conflict(resource.group, resource.plural, name_of(found), why)

@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from lab.emulator.kube import patches
-from lab.emulator.kube.errors import StatusError, bad_request, conflict, not_emulated, unsupported_media
-from lab.emulator.kube.objects import Object, copied
+from lab.emulator.kube.errors import STALE, StatusError, bad_request, conflict, not_emulated, unsupported_media
+from lab.emulator.kube.objects import Object
 from lab.emulator.kube.resources import Resource, no_such_resource
 from lab.emulator.kube.store import Store
 from lab.emulator.kube.web.columns.column import selector_text
@@ -43,7 +43,7 @@ class Subresources:
             if name == "eviction":
                 return await self._evict(request, target)
         if (resource.group, resource.plural, name) == ("", "namespaces", "finalize"):
-            return await self._finalize(request, target)
+            raise not_emulated("namespaces/finalize: a namespace goes by itself when it is empty")
         if (resource.group, resource.plural, name) == ("", "serviceaccounts", "token"):
             raise not_emulated("tokens of service accounts")
         if name in _UNDONE and not resource.group and resource.plural in ("pods", "services", "nodes"):
@@ -74,7 +74,7 @@ class Subresources:
             raise _negative(target, replicas)
         version = (wanted.get("metadata") or {}).get("resourceVersion")
         if version and version != found["metadata"]["resourceVersion"]:
-            raise conflict(resource.group, resource.plural, target.name, _STALE)
+            raise conflict(resource.group, resource.plural, target.name, STALE)
         _put(found, paths["replicas"], replicas)
         options = replace(options, version=resource.version)
         changed = self._store.update(resource.group, resource.plural, found, options=options)
@@ -135,19 +135,6 @@ class Subresources:
         return answer(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
         )
-
-    async def _finalize(self, request: web.Request, target: Target) -> web.Response:
-        if request.method != "PUT":
-            raise no_such_resource()
-        body = await body_of(request) or {}
-        found = self._store.get("", "namespaces", None, target.name)
-        if not found["metadata"].get("deletionTimestamp"):
-            found["spec"] = copied(body.get("spec") or {})
-            return answer(found)
-        return answer(found)
-
-
-_STALE = "the object has been modified; please apply your changes to the latest version and try again"
 
 
 def _negative(target: Target, replicas: int) -> StatusError:
