@@ -5,6 +5,7 @@ Source: k8s.io/apimachinery pkg/util/validation/validation.go (v0.33).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -157,3 +158,21 @@ def selector(found: Mapping[str, Any], path: str) -> list[Cause]:
         causes += [Cause.invalid(f"{place}.values[{i}]", value, problem)
                    for i, value in enumerate(values) for problem in label_value(value)]  # fmt: skip
     return causes
+
+
+def is_ip(text: str) -> bool:
+    """Whether ``text`` is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_cidr(text: str) -> bool:
+    """Whether ``text`` is an address range in CIDR notation."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text

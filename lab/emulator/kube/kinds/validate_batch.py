@@ -12,6 +12,9 @@ from lab.emulator.kube.objects import Object
 _SCHEDULE = re.compile(r"(?:(?:TZ|CRON_TZ)=\S+\s+)?(?:@(?:yearly|annually|monthly|weekly|daily|midnight|hourly)"
                        r"|@every \S+|(?:[\d*/,\-?LA-Za-z]+\s+){4}[\d*/,\-?LA-Za-z]+)\Z")  # fmt: skip
 
+_GENERATED = {"batch.kubernetes.io/controller-uid"}
+_ZONE = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+
 
 def _job_spec(spec: Object, path: str) -> list[Cause]:
     causes = nonnegative(spec, path, "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
@@ -34,6 +37,8 @@ def job(obj: Object) -> list[Cause]:
     causes = _job_spec(obj["spec"], "spec")
     if not obj["spec"].get("selector"):
         causes.append(Cause.required("spec.selector"))
+    elif not obj["spec"].get("manualSelector") and set(obj["spec"]["selector"].get("matchLabels") or {}) != _GENERATED:
+        causes.append(Cause.invalid("spec.selector", "", "`selector` not auto-generated"))
     return causes
 
 
@@ -59,6 +64,8 @@ def cron_job(obj: Object) -> list[Cause]:
         causes.append(Cause.invalid("metadata.name", name, "must be no more than 52 characters"))
     if not spec.get("schedule"):
         causes.append(Cause.required("spec.schedule"))
+    elif "TZ" in spec["schedule"]:
+        causes.append(Cause.invalid("spec.schedule", spec["schedule"], _ZONE))
     elif not _SCHEDULE.match(spec["schedule"].strip()):
         fields = spec["schedule"].split()
         detail = f"expected exactly 5 fields, found {len(fields)}: {fields}".replace("'", "").replace(",", "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from lab.emulator.kube import quantity
 from lab.emulator.kube.errors import Cause
-from lab.emulator.kube.kinds import names
+from lab.emulator.kube.kinds import names, validate_placement
 from lab.emulator.kube.objects import Object, copied
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -47,13 +48,14 @@ def pod_spec(spec: Object, path: str) -> list[Cause]:
     for key, check in _NAMED.items():
         if spec.get(key):
             causes += [Cause.invalid(f"{path}.{key}", spec[key], problem) for problem in check(spec[key])]
-    if (spec.get("activeDeadlineSeconds") or 1) < 1:
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and deadline < 1:
         causes.append(Cause.invalid(f"{path}.activeDeadlineSeconds", spec["activeDeadlineSeconds"],
                                     "must be between 1 and 2147483647, inclusive"))  # fmt: skip
     for index, secret in enumerate(spec.get("imagePullSecrets") or []):
         if not secret.get("name"):
             causes.append(Cause.required(f"{path}.imagePullSecrets[{index}].name"))
-    return causes
+    return causes + validate_placement.placement(spec, path)
 
 
 def _choice(value: Any, path: str, valid: tuple[str, ...]) -> list[Cause]:
@@ -94,9 +96,11 @@ def _volume(volume: Object, path: str) -> list[Cause]:
         for index, item in enumerate(source.get("items") or [] if isinstance(source, Mapping) else []):
             causes += [Cause.required(f"{path}.{kind}.items[{index}].{one}") for one in ("key", "path")
                        if not item.get(one) and kind in ("secret", "configMap")]  # fmt: skip
-            if str(item.get("path") or "").startswith("/"):
-                detail = "must be a relative path"
-                causes.append(Cause.invalid(f"{path}.{kind}.items[{index}].path", item["path"], detail))
+            target = str(item.get("path") or "")
+            if target.startswith("/"):
+                causes.append(Cause.invalid(f"{path}.{kind}.items[{index}].path", target, "must be a relative path"))
+            if ".." in target.split("/"):
+                causes.append(Cause.invalid(f"{path}.{kind}.items[{index}].path", target, "must not contain '..'"))
     return causes
 
 
@@ -128,6 +132,7 @@ def _container(container: Object, path: str, volumes: set[str]) -> list[Cause]:
     causes += _mounts(container.get("volumeMounts") or [], f"{path}.volumeMounts", volumes)
     causes += _choice(container.get("imagePullPolicy"), f"{path}.imagePullPolicy", ("Always", "IfNotPresent", "Never"))
     causes += resources(container.get("resources") or {}, f"{path}.resources")
+    causes += validate_placement.users(container.get("securityContext") or {}, f"{path}.securityContext")
     for key in ("livenessProbe", "readinessProbe", "startupProbe"):
         if container.get(key) is not None:
             causes += _probe(container[key], f"{path}.{key}", once=key != "readinessProbe")
@@ -179,6 +184,8 @@ def _environment(container: Object, path: str) -> list[Cause]:
                           if not given else "may not have more than one field specified at a time")  # fmt: skip
                 causes.append(Cause.invalid(f"{place}.valueFrom", "", detail))
             for kind in given:
+                if kind == "fieldRef":
+                    causes += _field(source[kind], f"{place}.valueFrom.fieldRef.fieldPath")
                 if kind.endswith("KeyRef"):
                     causes += [Cause.required(f"{place}.valueFrom.{kind}.{key}") for key in ("name", "key")
                                if not source[kind].get(key)]  # fmt: skip
@@ -191,6 +198,22 @@ def _environment(container: Object, path: str) -> list[Cause]:
             causes.append(Cause.invalid(place, "", detail))
         causes += [Cause.required(f"{place}.{kind}.name") for kind in given if not source[kind].get("name")]
     return causes
+
+
+_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+           "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs")  # fmt: skip
+_KEYED = re.compile(r"metadata\.(labels|annotations)\['[^']+'\]\Z")
+
+
+def _field(found: Object, path: str) -> list[Cause]:
+    field = found.get("fieldPath") or ""
+    if not field:
+        return [Cause.required(path)]
+    if field in _FIELDS or _KEYED.match(field):
+        return []
+    if field in ("metadata.labels", "metadata.annotations"):
+        return [Cause.unsupported(path, field, _FIELDS)]
+    return [Cause.invalid(path, field, f"error converting fieldPath: field label not supported: {field}")]
 
 
 def _mounts(mounts: list[Object], path: str, volumes: set[str]) -> list[Cause]:

@@ -66,6 +66,15 @@ def volume(obj: Object) -> list[Cause]:
     return causes
 
 
+def volume_change(new: Object, old: Object) -> list[Cause]:
+    """What may not change in a volume."""
+    sources = [{key: value for key, value in obj["spec"].items() if key not in _SOURCES} for obj in (new, old)]
+    if sources[0] == sources[1]:
+        return []
+    text = "spec.persistentvolumesource is immutable after creation"
+    return [Cause.forbidden("spec.persistentvolumesource", text)]
+
+
 def storage_class(obj: Object) -> list[Cause]:
     """What is wrong with a storage class."""
     causes = [] if obj.get("provisioner") else [Cause.required("provisioner")]

@@ -18,6 +18,7 @@ from lab.emulator.kube.kinds import (
     validate_definition,
     validate_networking,
     validate_pod,
+    validate_policy,
     validate_storage,
 )
 from lab.emulator.kube.objects import Object
@@ -66,6 +67,11 @@ _CHECKS: Mapping[tuple[str, str], Check] = {
     ("storage.k8s.io", "storageclasses"): validate_storage.storage_class,
     ("autoscaling", "horizontalpodautoscalers"): validate_batch.autoscaler,
     ("policy", "poddisruptionbudgets"): validate_batch.budget,
+    ("networking.k8s.io", "networkpolicies"): validate_policy.network_policy,
+    ("scheduling.k8s.io", "priorityclasses"): validate_policy.priority_class,
+    ("coordination.k8s.io", "leases"): validate_policy.lease,
+    ("", "resourcequotas"): validate_policy.quota,
+    ("", "limitranges"): validate_policy.limit_range,
     ("apiextensions.k8s.io", "customresourcedefinitions"): validate_definition.definition,
 }
 
@@ -75,6 +81,8 @@ _CHANGES: Mapping[tuple[str, str], ChangeCheck] = {
     ("", "secrets"): validate_config.secret_change,
     ("", "services"): validate_networking.service_change,
     ("", "persistentvolumeclaims"): validate_storage.claim_change,
+    ("", "persistentvolumes"): validate_storage.volume_change,
+    ("scheduling.k8s.io", "priorityclasses"): validate_policy.priority_class_change,
     ("apps", "deployments"): validate_apps.selector_change,
     ("apps", "replicasets"): validate_apps.selector_change,
     ("apps", "daemonsets"): validate_apps.selector_change,
