@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 
 from lab.emulator.config import Config
 from lab.waiting import Pending, wait_until
@@ -51,19 +51,6 @@ class Target:
             f'token = "{token}"\nexecutor = "shell"\n'
         )
         os.kill(self.pid, signal.SIGHUP)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, outside the range that the kernel gives to clients where possible."""
-    sockets = []
-    for _ in range(count):
-        opened = socket.socket()
-        opened.bind(("127.0.0.1", 0))
-        sockets.append(opened)
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, free_ports
+from conftest import ROOT
+from ports import free_ports
 
 PORTS = ("gitlab", "registry", "kubernetes", "argocd", "app")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from eventually import until
+from ports import free_port
 
 from lab.emulator.ci.server import Ci
 from lab.emulator.config import Config
@@ -78,25 +79,6 @@ async def push(
     target = (f"{address}/root/app.git", f"+HEAD:refs/heads/{branch}")
     await asyncio.to_thread(git, world.work, "push", "-q", *flags, *target)
     return await asyncio.to_thread(git, world.work, "rev-parse", "HEAD")
-
-
-async def until(what: str, probe: Callable[[], Any] | Callable[[], Awaitable[Any]], timeout: float = 20) -> Any:
-    """Wait until ``probe`` gives something true."""
-    deadline = asyncio.get_running_loop().time() + timeout
-    while True:
-        found = probe()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        assert asyncio.get_running_loop().time() < deadline, f"no {what}"
-        await asyncio.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import threading
 import urllib.error
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ports import free_port
 
 from lab.emulator.config import Config
 from lab.emulator.database import Database
@@ -132,12 +133,6 @@ def sha256(content: bytes) -> str:
 
 def descriptor(media_type: str, content: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": sha256(content), "size": len(content)}
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
 
 
 @contextmanager

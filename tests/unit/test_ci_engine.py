@@ -7,7 +7,8 @@ import time
 
 import pytest
 import yaml
-from ci_world import finished, jobs, push, runner, until, world
+from ci_world import finished, jobs, push, runner, world
+from eventually import until
 
 from lab.emulator.ci import server as ci_server
 

@@ -8,10 +8,11 @@ import zlib
 
 import pytest
 import yaml
-from ci_world import push, until, world
+from ci_world import push, world
+from eventually import until
 from test_ci_engine import pipeline_of, take, token
 
-from lab.emulator.ci import coverage
+from lab.emulator.ci import coverage, protocol
 
 CONFIG = yaml.safe_dump(
     {
@@ -126,15 +127,20 @@ def test_a_held_request_answers_as_soon_as_there_is_a_job(tmp_path):
     run(tmp_path, scenario)
 
 
-def test_a_runner_that_hung_up_gets_no_job(tmp_path):
+def test_a_runner_that_hung_up_gets_no_job(tmp_path, monkeypatch):
+    requests, gone = [], protocol._gone
+    monkeypatch.setattr(protocol, "_gone", lambda request: requests.append(request) or gone(request))
+
     async def scenario(lab):
         running = await token(lab)
         body = {"token": running, "last_update": lab.ci.queue.value}
         held = asyncio.create_task(take(lab, running, **body))
         await until("held request", lambda: lab.ci.queue._waiting)
+        lab.ci.queue.changed()
+        await until("a look at the request", lambda: requests)
         held.cancel()
         await asyncio.gather(held, return_exceptions=True)
-        await asyncio.sleep(0.05)
+        await until("the end of the connection at the server", lambda: gone(requests[0]))
         await pipeline_of(lab, await push(lab, {".gitlab-ci.yml": CONFIG}))
         assert await take(lab, running)
 

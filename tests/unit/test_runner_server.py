@@ -6,7 +6,9 @@ import asyncio
 import json
 
 import yaml
-from ci_world import finished, free_port, jobs, push, runner, until, world
+from ci_world import finished, jobs, push, runner, world
+from eventually import until
+from ports import free_port
 from test_ci_engine import pipeline_of, take, token
 
 from lab.emulator.runner import script

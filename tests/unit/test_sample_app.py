@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from ports import free_port
 
 from lab.waiting import Pending, wait_until
 
@@ -223,12 +224,6 @@ def test_what_people_write_is_escaped() -> None:
         text = app.request("GET", "/")[1]
         assert "<script>" not in text
         assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt; $commit" in text
-
-
-def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return opened.getsockname()[1]
 
 
 def test_redis_down_is_degraded_and_not_dead() -> None:

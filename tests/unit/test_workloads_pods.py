@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from eventually import until
 from workloads_world import REGISTRY, container, play, pod, running, script, service
 
 from lab.emulator.kube.errors import StatusError
@@ -464,9 +465,13 @@ def test_a_resting_cluster_writes_nothing(tmp_path: Path):
         cluster.create("", "services", service())
         await cluster.until("ready", lambda: is_ready(cluster.pod("web")))
         await cluster.until("endpoints", lambda: "'addresses'" in str(cluster.store.list("", "endpoints", "default")))
-        await asyncio.sleep(0.2)
-        before = cluster.store.shelf.version
-        await asyncio.sleep(1.3)
+        await cluster.workloads._queue.settled()
+        before, probed = cluster.store.shelf.version, (await cluster.log("web")).count("GET /")
+
+        async def rounds():
+            return (await cluster.log("web")).count("GET /") - probed >= 4
+
+        await until("two rounds of both probes", rounds)
         assert cluster.store.shelf.version == before
 
     play(test, tmp_path)

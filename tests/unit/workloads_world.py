@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from conftest import free_ports
+from ports import free_ports
 from yarl import URL
 
 from lab.emulator.config import Config
