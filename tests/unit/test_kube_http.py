@@ -324,3 +324,27 @@ async def test_a_client_certificate_free_server_speaks_tls_with_its_own_authorit
     async with aiohttp.ClientSession() as stranger:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await stranger.get(client.url + "/readyz")
+
+
+@served
+async def test_nobody_acts_in_somebody_elses_name(client):
+    status, body = await client.call("GET", f"{CORE}/pods", Impersonate_User="bob")
+    assert (status, body["message"]) == (501, "not emulated: impersonation (kubectl --as)")
+
+
+@served
+async def test_options_that_exclude_each_other(client):
+    await client.create(f"{CORE}/configmaps", config_map("kept"))
+    both = {"propagationPolicy": "Orphan", "orphanDependents": True}
+    status, body = await client.call("DELETE", f"{CORE}/configmaps/kept", both)
+    assert (status, body["reason"]) == (422, "Invalid")
+    assert "orphanDependents and deletionPropagation cannot be both set" in body["message"]
+    status, body = await client.call("GET", f"{CORE}/configmaps?resourceVersionMatch=Exact")
+    assert (status, body["message"]) == (
+        422,
+        (
+            'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: '
+            "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        ),
+    )
+    await client.get(f"{CORE}/configmaps/kept")

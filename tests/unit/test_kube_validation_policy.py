@@ -150,3 +150,46 @@ def test_a_priority_may_not_change(tmp_path):
     made = store.create("scheduling.k8s.io", "priorityclasses", {"metadata": {"name": "high"}, "value": 5})
     with pytest.raises(StatusError, match="value: Forbidden: may not be changed in an update"):
         store.update("scheduling.k8s.io", "priorityclasses", changed(made, "value", 6))
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], **spec}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (
+            service(type="NodePort", ports=[{"port": 80, "nodePort": 80}]),
+            (
+                "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. "
+                "The range of valid ports is 30000-32767"
+            ),
+        ),
+        (
+            service(type="NodePort", ports=[{"port": 80, "nodePort": 30123}]),
+            "spec.ports[0].nodePort: Invalid value: 30123: provided port is already allocated",
+        ),
+        (service(externalIPs=["x"]), 'spec.externalIPs[0]: Invalid value: "x": must be a valid IP address'),
+        (service(externalTrafficPolicy="Local"), "may only be set for externally-accessible services"),
+        (service(loadBalancerSourceRanges=["1.2.3.0/24"]), "may only be used when `type` is 'LoadBalancer'"),
+    ],
+)
+def test_a_service_that_cannot_be_reached_so_is_refused(tmp_path, wanted, message):
+    store = store_in(tmp_path)
+    taken = service(type="NodePort", ports=[{"port": 80, "nodePort": 30123}])
+    store.create("", "services", {**taken, "metadata": {"name": "first"}})
+    with pytest.raises(StatusError) as caught:
+        store.create("", "services", wanted)
+    assert caught.value.code == 422
+    assert message in caught.value.message
+
+
+def test_a_service_can_change_its_type_and_keep_its_node_port(tmp_path):
+    store = store_in(tmp_path)
+    made = store.create("", "services", service(type="NodePort", ports=[{"port": 80, "nodePort": 30123}]))
+    made = store.update("", "services", changed(made, "spec.type", "LoadBalancer"))
+    assert made["spec"]["ports"][0]["nodePort"] == 30123
+    made = store.update("", "services", changed(made, "spec.type", "ClusterIP"))
+    assert "externalTrafficPolicy" not in made["spec"]
+    assert "nodePort" not in made["spec"]["ports"][0]

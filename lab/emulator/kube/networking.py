@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from typing import TYPE_CHECKING
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any
 
 from lab.emulator.kube.errors import Cause, invalid
 from lab.emulator.kube.objects import Object, name_of
@@ -35,7 +36,15 @@ def allocate(store: Store, service: Object, old: Object | None) -> None:
     elif spec["clusterIP"] not in ("None", before.get("clusterIP")):
         _check_address(store, service)
     spec["clusterIPs"] = [spec["clusterIP"]]
-    _node_ports(store, spec, before)
+    _node_ports(store, service, before)
+    _outside(spec, before)
+
+
+def _outside(spec: Object, before: Object) -> None:
+    """A policy for traffic from outside goes with the type that needed it."""
+    kept = spec["type"] in ("NodePort", "LoadBalancer") or spec.get("externalIPs")
+    if not kept and before.get("externalTrafficPolicy") == spec.get("externalTrafficPolicy"):
+        spec.pop("externalTrafficPolicy", None)
 
 
 def _taken(store: Store) -> set[str]:
@@ -71,7 +80,8 @@ def _check_address(store: Store, service: Object) -> None:
         raise invalid("", "Service", name_of(service), [cause])
 
 
-def _node_ports(store: Store, spec: Object, before: Object) -> None:
+def _node_ports(store: Store, service: Object, before: Object) -> None:
+    spec = service["spec"]
     if spec["type"] not in ("NodePort", "LoadBalancer"):
         for port in spec.get("ports") or []:
             if before and any(port.get("nodePort") == one.get("nodePort") for one in before.get("ports") or []):
@@ -82,8 +92,19 @@ def _node_ports(store: Store, spec: Object, before: Object) -> None:
     taken = {port.get("nodePort") for one in store.shelf.rows("", "services")
              for port in (one.get("spec") or {}).get("ports") or []}  # fmt: skip
     earlier = {(port.get("port"), port.get("protocol")): port.get("nodePort") for port in before.get("ports") or []}
-    for port in spec.get("ports") or []:
+    for index, port in enumerate(spec.get("ports") or []):
         if not port.get("nodePort"):
             kept = earlier.get((port.get("port"), port.get("protocol")))
             port["nodePort"] = kept or next(number for number in _PORTS if number not in taken)
+        elif port["nodePort"] not in earlier.values():
+            _check_node_port(service, f"spec.ports[{index}].nodePort", port["nodePort"], taken)
         taken.add(port["nodePort"])
+
+
+def _check_node_port(service: Object, path: str, number: int, taken: Container[Any]) -> None:
+    detail = "provided port is already allocated" if number in taken else ""
+    if number not in _PORTS:
+        detail = ("provided port is not in the valid range. The range of valid ports is "
+                  f"{_PORTS.start}-{_PORTS.stop - 1}")  # fmt: skip
+    if detail:
+        raise invalid("", "Service", name_of(service), [Cause.invalid(path, number, detail)])

@@ -28,6 +28,22 @@ def service(obj: Object) -> list[Cause]:
     causes += names.labels(spec.get("selector") or {}, "spec.selector")
     if spec.get("sessionAffinity") not in ("ClientIP", "None"):
         causes.append(Cause.unsupported("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None")))
+    return causes + _outside(spec)
+
+
+def _outside(spec: Object) -> list[Cause]:
+    """What is wrong with how a service is reached from outside."""
+    kind, policy = spec.get("type"), spec.get("externalTrafficPolicy")
+    addresses = spec.get("externalIPs") or []
+    causes = [cause for index, ip in enumerate(addresses) for cause in _address(ip, f"spec.externalIPs[{index}]")]
+    if policy and kind not in ("LoadBalancer", "NodePort") and not addresses:
+        detail = "may only be set for externally-accessible services"
+        causes.append(Cause.invalid("spec.externalTrafficPolicy", policy, detail))
+    elif policy and policy not in ("Cluster", "Local"):
+        causes.append(Cause.unsupported("spec.externalTrafficPolicy", policy, ("Cluster", "Local")))
+    if spec.get("loadBalancerSourceRanges") and kind != "LoadBalancer":
+        detail = "may only be used when `type` is 'LoadBalancer'"
+        causes.append(Cause.forbidden("spec.LoadBalancerSourceRanges", detail))
     return causes
 
 

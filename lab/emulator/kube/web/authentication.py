@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from lab.emulator.kube.errors import StatusError
+from lab.emulator.kube.errors import StatusError, not_emulated
 
 PUBLIC = ("/healthz", "/livez", "/readyz", "/version", "/.well-known")
 
@@ -44,8 +44,11 @@ class Authentication:
         """Let the administrator pass.
 
         Raises:
-            StatusError: 401 a wrong token; 403 no token and a path that anonymous callers may not see.
+            StatusError: 401 a wrong token; 403 no token and a path that anonymous callers may not see;
+                501 a request in somebody else's name, as nobody else's rights are known.
         """
+        if any(name.lower().startswith("impersonate-") for name in request.headers):
+            raise not_emulated("impersonation (kubectl --as)")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
             if hmac.compare_digest(token.strip().encode(), self._token):

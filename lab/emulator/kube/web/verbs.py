@@ -11,7 +11,15 @@ from typing import Any
 from aiohttp import web
 
 from lab.emulator.kube import admission
-from lab.emulator.kube.errors import StatusError, bad_request, method_not_allowed, not_found, unsupported_media
+from lab.emulator.kube.errors import (
+    Cause,
+    StatusError,
+    bad_request,
+    invalid,
+    method_not_allowed,
+    not_found,
+    unsupported_media,
+)
 from lab.emulator.kube.objects import Object, metadata, name_of, namespace_of, uid_of
 from lab.emulator.kube.resources import Resource
 from lab.emulator.kube.store import Store
@@ -62,6 +70,9 @@ class Verbs:
         return answer(list_body(form, target, shown, meta), yaml=form.yaml)
 
     def _check_version(self, text: str, match: str) -> None:
+        if match and not text:
+            detail = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            raise invalid("meta.k8s.io", "ListOptions", "", [Cause.forbidden("resourceVersionMatch", detail)])
         if not text or text == "0":
             return
         try:
@@ -229,8 +240,6 @@ def _matches_path(target: Target, body: Object) -> None:
 
 def _check_unconditional(resource: Resource, body: Object) -> None:
     """Kinds that cannot be overwritten without saying which version one has seen."""
-    from lab.emulator.kube.errors import Cause, invalid  # noqa: PLC0415 - only here
-
     strict = resource.custom is not None or resource.plural in ("leases", "customresourcedefinitions")
     if strict and not metadata(body).get("resourceVersion"):
         cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
@@ -248,7 +257,10 @@ async def _delete_options(request: web.Request) -> dict[str, Any]:
         grace = int(query["gracePeriodSeconds"])
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
     orphan = body.get("orphanDependents", query.get("orphanDependents"))
-    if not propagation and orphan is not None:
+    if propagation and orphan is not None:
+        detail = "orphanDependents and deletionPropagation cannot be both set"
+        raise invalid("meta.k8s.io", "DeleteOptions", "", [Cause.invalid("propagationPolicy", propagation, detail)])
+    if orphan is not None:
         propagation = "Orphan" if orphan in (True, "true") else "Background"
     if propagation not in ("", "Background", "Foreground", "Orphan"):
         raise _bad_propagation(propagation)
@@ -260,8 +272,6 @@ async def _delete_options(request: web.Request) -> dict[str, Any]:
 
 
 def _bad_propagation(value: str) -> StatusError:
-    from lab.emulator.kube.errors import Cause, invalid  # noqa: PLC0415 - only here
-
     cause = Cause.unsupported("propagationPolicy", value, ["Foreground", "Background", "Orphan", "nil"])
     return invalid("meta.k8s.io", "DeleteOptions", "", [cause])
 
