@@ -6,6 +6,7 @@ import asyncio
 import base64
 from dataclasses import replace
 
+import aiohttp
 import pytest
 from gitlab_server import PASSWORD, TOKEN, config, running
 
@@ -51,6 +52,49 @@ def test_what_is_not_emulated_is_named(tmp_path):
         assert body["message"] == "not emulated: GET /api/v4/projects/1/merge_trains"
         status, body = await client("PATCH", "/version")
         assert (status, body["error"]) == (405, "405 Not Allowed")
+
+    _run(scenario, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/projects/1/merge_requests"),
+        ("DELETE", "/projects/1/environments/3"),
+        ("POST", "/projects/1/repository/commits/master/comments"),
+        ("GET", "/groups/1/labels"),
+        ("POST", "/users/1/gpg_keys"),
+        ("GET", "/topics"),
+    ],
+)
+def test_what_gitlab_has_and_the_emulator_has_not_is_no_404(tmp_path, method, path):
+    """Clients take 404 for "there is no such thing"; a deletion would count as done."""
+
+    async def scenario(client):
+        status, body = await client(method, path)
+        assert (status, body) == (501, {"message": f"501 Not Implemented - not emulated: {method} /api/v4{path}"})
+
+    _run(scenario, tmp_path)
+
+
+def test_json_is_labelled_as_gitlab_does(tmp_path):
+    async def scenario(client):
+        answer = await client.raw("GET", "/version")
+        assert answer.headers["Content-Type"] == "application/json"
+        answer = await client.raw("GET", "/projects/nope")
+        assert (answer.status, answer.headers["Content-Type"]) == (404, "application/json")
+
+    _run(scenario, tmp_path)
+
+
+def test_a_body_that_says_null_has_no_parameters(tmp_path):
+    async def scenario(client):
+        status, body = await client("POST", "/projects", headers={"Content-Type": "application/json"})
+        assert status == 400
+        address = f"{client.url}/api/v4/projects"
+        headers = {"PRIVATE-TOKEN": TOKEN, "Content-Type": "application/json"}
+        async with aiohttp.ClientSession() as session, session.post(address, data=b"null", headers=headers) as answer:
+            assert (answer.status, await answer.json()) == (400, body)
 
     _run(scenario, tmp_path)
 
@@ -651,5 +695,64 @@ def test_force_does_not_rewrite_a_protected_branch(tmp_path):
         await client("PATCH", "/projects/1/protected_branches/main", {"allow_force_push": True})
         status, commit = await client("POST", "/projects/1/repository/commits", body)
         assert (status, commit["parent_ids"]) == (201, [first[0]["id"]])
+
+    _run(scenario, tmp_path)
+
+
+# -- groups, namespaces and users beyond the loop ----------------------------------------------------------------------
+
+
+def test_groups_know_what_lies_below_them(tmp_path):
+    async def scenario(client):
+        _, outer = await client("POST", "/groups", {"name": "Outer", "path": "outer"})
+        _, middle = await client("POST", "/groups", {"name": "M", "path": "middle", "parent_id": outer["id"]})
+        await client("POST", "/groups", {"name": "I", "path": "inner", "parent_id": middle["id"]})
+        _, rows = await client("GET", "/groups/outer/subgroups")
+        assert [row["full_path"] for row in rows] == ["outer/middle"]
+        _, rows = await client("GET", "/groups/outer/descendant_groups")
+        assert [row["full_path"] for row in rows] == ["outer/middle", "outer/middle/inner"]
+        assert await client("GET", "/namespaces/outer/exists") == (200, {"exists": True, "suggests": ["outer1"]})
+        assert await client("GET", "/namespaces/free/exists") == (200, {"exists": False, "suggests": []})
+
+    _run(scenario, tmp_path)
+
+
+def test_attributes_that_do_nothing_here_are_refused(tmp_path):
+    async def scenario(client):
+        status, body = await client("POST", "/groups", {"name": "G", "path": "g", "membership_lock": True})
+        assert (status, body["message"]) == (400, "not emulated: membership_lock")
+        person = {"username": "u", "name": "U", "email": "u@example.com", "password": "longEnough1!"}
+        status, body = await client("POST", "/users", {**person, "provider": "ldap", "extern_uid": "1"})
+        assert (status, body["message"]) == (400, "not emulated: provider, extern_uid")
+
+    _run(scenario, tmp_path)
+
+
+def test_memberships_of_a_user(tmp_path):
+    async def scenario(client):
+        project = await client.project()
+        _, group = await client("POST", "/groups", {"name": "G", "path": "g"})
+        _, rows = await client("GET", "/users/1/memberships")
+        assert [(row["source_type"], row["source_id"], row["access_level"]) for row in rows] == [
+            ("Project", project["id"], 50),
+            ("Namespace", group["id"], 50),
+        ]
+        _, rows = await client("GET", "/users/1/memberships?type=Namespace")
+        assert [row["source_name"] for row in rows] == ["G"]
+
+    _run(scenario, tmp_path)
+
+
+def test_deploy_tokens_may_share_a_user_name(tmp_path):
+    async def scenario(client):
+        project = await client.project()
+        wanted = {"name": "a", "username": "reader", "scopes": ["read_repository"]}
+        values = []
+        for _ in range(2):
+            status, token = await client("POST", f"/projects/{project['id']}/deploy_tokens", wanted)
+            assert status == 201
+            values.append(token["token"])
+        for value in values:
+            await client.git("ls-remote", client.address("root/hichat", "reader", value))
 
     _run(scenario, tmp_path)

@@ -320,6 +320,20 @@ def test_tags_and_deleted_branches_are_announced(tmp_path):
     _run(scenario, tmp_path)
 
 
+def test_every_ref_of_a_large_push_is_announced_in_its_place(tmp_path):
+    async def scenario(client):
+        pushes = []
+        client.gitlab.on_push.append(pushes.append)
+        folder = await client.checkout(await client.project())
+        await client.git("push", "-q", "origin", *(f"master:b{number:03}" for number in range(120)), cwd=folder)
+        assert [push.position for push in pushes] == list(range(120))
+        assert {push.branch for push in pushes} == {f"b{number:03}" for number in range(120)}
+        await client.git("push", "-q", "origin", *(f":b{number:03}" for number in range(1, 120)), cwd=folder)
+        assert [push.after for push in pushes[120:]] == [ZERO_SHA] * 119
+
+    _run(scenario, tmp_path)
+
+
 def test_unknown_push_options_are_named(tmp_path):
     async def scenario(client):
         project = await client.project()

@@ -51,6 +51,12 @@ def test_a_token_names_its_holder_and_lives_five_minutes(world: World):
     assert access["meta"]["project_path"] == "root/app"
 
 
+def test_images_lie_at_most_two_names_below_their_project(world: World):
+    (access,) = claims(world.token("root/app/a/b", "pull,push"))["access"]
+    assert access["actions"] == ["pull", "push"]
+    assert claims(world.token("root/app/a/b/c", "pull,push"))["access"] == []
+
+
 def test_a_token_without_a_wish_opens_the_front_door_only(world: World):
     token = world.auth().json["token"]
     assert world.registry("GET", "/", token=token).status == 200

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 SILENT_AFTER_RESTART, SILENT, STUCK, PENDING_TOO_LONG = 60.0, 600.0, 3600.0, 86400.0
 """Seconds: a runner that says nothing about its job (after a restart of the server, otherwise), a pending job that
 no runner fits, and one that none takes (GitLab: StuckCiJobsWorker)."""
+PIPELINES_PER_PUSH = 4
+"""Refs of one push that get a pipeline (GitLab: Git::ProcessRefChangesService::PIPELINE_PROCESS_LIMIT)."""
 _WATCH_EVERY = 5.0
 
 
@@ -170,9 +172,14 @@ class Ci:
     def _pushed(self, push: Push) -> None:
         """GitLab makes no pipeline for a removed ref, nor for what a job pushes (the loop guard, contracts C.7).
 
+        Of one push only the first refs get one (`PIPELINES_PER_PUSH`).
+
         The push is noted first: a process that dies now makes the pipeline when it is back.
         """
         if push.after == ZERO_SHA or push.caller.kind == "job":
+            return
+        if push.position >= PIPELINES_PER_PUSH:
+            log.info("no pipeline for %s: only the first %d refs of a push get one", push.ref, PIPELINES_PER_PUSH)
             return
         note = {
             "project": push.project.id,

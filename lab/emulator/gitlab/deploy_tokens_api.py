@@ -56,7 +56,6 @@ class DeployTokensApi:
             raise ApiError.message(400, {"base": ["Scopes can't be blank"]})
         if username and not _USERNAME.fullmatch(username):
             raise ApiError.message(400, {"username": ["can contain only letters, digits, '_', '-', '+', and '.'"]})
-        self._check_free(username)
         token, value = self._gitlab.deploy_tokens.create(
             project.id, given.text("name"), scopes, username=username, expires_at=_moment(given)
         )
@@ -72,10 +71,6 @@ class DeployTokensApi:
         _, token = self._token(request)
         self._gitlab.deploy_tokens.revoke(token)
         return web.Response(status=204)
-
-    def _check_free(self, username: str) -> None:
-        if username and any(token.username == username for token in self._gitlab.deploy_tokens.all()):
-            raise ApiError.message(400, {"username": ["has already been taken"]})
 
     def _token(self, request: web.Request) -> tuple[Project, DeployToken]:
         _, project = self._gitlab.access.project(request, MAINTAINER)

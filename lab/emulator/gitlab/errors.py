@@ -8,14 +8,23 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from lab.emulator.gitlab.model import ApiError
+from lab.emulator.gitlab.unserved import exists_upstream
 
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_JSON_OF_AIOHTTP = "application/json; charset=utf-8"
 
 
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Render ApiError as JSON, unknown API routes as GitLab's 404 that names what is missing, the rest as 500."""
+    """Render ApiError as JSON, unknown API routes as an answer that names what is missing, the rest as 500."""
+    response = await _answered(request, handler)
+    if not response.prepared and response.headers.get("Content-Type") == _JSON_OF_AIOHTTP:
+        response.headers["Content-Type"] = "application/json"  # as Grape writes it
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ApiError as error:
@@ -33,12 +42,12 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 def _routing(request: web.Request, error: web.HTTPException) -> web.Response:
-    if error.status == 404:
-        missing = f"not emulated: {request.method} {request.path}"
-        return web.json_response({"error": "404 Not Found", "message": missing}, status=404)
-    if error.status == 405:
-        missing = f"not emulated: {request.method} {request.path}"
-        return web.json_response({"error": "405 Not Allowed", "message": missing}, status=405)
+    missing = f"not emulated: {request.method} {request.path}"
+    if error.status in {404, 405} and exists_upstream(request.method, request.path):
+        return web.json_response({"message": f"501 Not Implemented - {missing}"}, status=501)
+    if error.status in {404, 405}:
+        text = "404 Not Found" if error.status == 404 else "405 Not Allowed"
+        return web.json_response({"error": text, "message": missing}, status=error.status, headers=_kept(error))
     return web.json_response({"error": f"{error.status} {error.reason}"}, status=error.status, headers=_kept(error))
 
 

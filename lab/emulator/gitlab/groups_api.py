@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from lab.emulator.gitlab.server import GitLab
 
 _PATH = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*")
+_FOREIGN = (
+    "avatar", "default_branch_protection", "default_branch_protection_defaults", "emails_enabled", "lfs_enabled",
+    "mentions_disabled", "prevent_sharing_groups_outside_hierarchy", "share_with_group_lock",
+    "shared_runners_setting", "require_two_factor_authentication", "two_factor_grace_period", "membership_lock",
+)  # fmt: skip
 _VISIBILITY = ("private", "internal", "public")
 
 
@@ -27,12 +33,15 @@ class GroupsApi:
         router = gitlab.app.router
         router.add_get("/api/v4/namespaces", self.namespaces)
         router.add_get("/api/v4/namespaces/{group}", self.namespace)
+        router.add_get("/api/v4/namespaces/{group}/exists", self.exists)
         router.add_get("/api/v4/groups", self.index)
         router.add_post("/api/v4/groups", self.create)
         router.add_get("/api/v4/groups/{group}", self.show)
         router.add_put("/api/v4/groups/{group}", self.update)
         router.add_delete("/api/v4/groups/{group}", self.delete)
         router.add_get("/api/v4/groups/{group}/projects", self.projects)
+        router.add_get("/api/v4/groups/{group}/subgroups", self.subgroups)
+        router.add_get("/api/v4/groups/{group}/descendant_groups", self.descendants)
 
     async def namespaces(self, request: web.Request) -> web.Response:
         """``GET /namespaces``: the caller's own and groups; administrators see all."""
@@ -49,6 +58,16 @@ class GroupsApi:
             raise ApiError.not_found("Namespace")
         return web.json_response(space.brief(self._gitlab.config.gitlab_url))
 
+    async def exists(self, request: web.Request) -> web.Response:
+        """``GET /namespaces/:path/exists``: whether a path is taken, and what is free instead."""
+        self._gitlab.access.api(request)
+        given = await Parameters.of(request)
+        path, parent = request.match_info["group"], self._gitlab.namespaces.get(given.integer("parent_id") or 0)
+        prefix = f"{parent.full_path}/" if parent else ""
+        candidates = (path, *(f"{path}{number}" for number in range(1, 1000)))
+        free = next((name for name in candidates if not self._gitlab.namespaces.by_path(prefix + name)), "")
+        return web.json_response({"exists": free != path, "suggests": [free] if free != path else []})
+
     async def index(self, request: web.Request) -> web.Response:
         """``GET /groups``."""
         caller = self._gitlab.access.maybe(request)
@@ -63,6 +82,7 @@ class GroupsApi:
             raise ApiError.message(403, "403 Forbidden")
         given = await Parameters.of(request)
         given.require("name", "path")
+        _refuse_foreign(given)
         parent = self._parent(caller, given.integer("parent_id"))
         path = given.text("path")
         if not _PATH.fullmatch(path):
@@ -88,6 +108,7 @@ class GroupsApi:
         """``PUT /groups/:id``: name, description, visibility."""
         caller = self._gitlab.access.api(request)
         group, given = self._group(request, caller, OWNER), await Parameters.of(request)
+        _refuse_foreign(given)
         if given.text("path", group.path) != group.path:
             raise ApiError.message(400, "not emulated: change of a group's path")
         group.name = given.text("name", group.name)
@@ -116,6 +137,21 @@ class GroupsApi:
         rows = [p for p in self._gitlab.projects.all() if p.data["namespace_id"] == group.id]
         shown = [p.data for p in rows if self._gitlab.access.sees(caller, p) and not p.data["marked_for_deletion_on"]]
         return page(request, [{k: v for k, v in data.items() if k != "namespace_id"} for data in shown])
+
+    async def subgroups(self, request: web.Request) -> web.Response:
+        """``GET /groups/:id/subgroups``: the groups right below."""
+        return self._below(request, lambda outer, group: outer.parent_id == group.id)
+
+    async def descendants(self, request: web.Request) -> web.Response:
+        """``GET /groups/:id/descendant_groups``: all groups below."""
+        return self._below(request, lambda outer, group: outer.full_path.startswith(f"{group.full_path}/"))
+
+    def _below(self, request: web.Request, belongs: Callable[[Namespace, Namespace], bool]) -> web.Response:
+        caller = self._gitlab.access.maybe(request)
+        group, search = self._group(request, caller), request.query.get("search", "").lower()
+        groups = [space for space in self._gitlab.namespaces.all() if space.kind == "group" and belongs(space, group)]
+        rows = [space for space in groups if self._sees(caller, space) and search in space.full_path.lower()]
+        return page(request, rows, self._shown)
 
     def _group(self, request: web.Request, caller: Caller | None, level: int = 0) -> Namespace:
         group = self._gitlab.namespaces.find(request.match_info["group"])
@@ -156,3 +192,9 @@ class GroupsApi:
             "request_access_enabled": True,
             "shared_with_groups": [],
         }
+
+
+def _refuse_foreign(given: Parameters) -> None:
+    """Raise ApiError 400 for attributes that would change something, but not here."""
+    if foreign := [name for name in _FOREIGN if given.get(name) not in {None, "", False}]:
+        raise ApiError.message(400, f"not emulated: {', '.join(foreign)}")

@@ -77,6 +77,8 @@ class Push:
     caller: Caller
     options: tuple[str, ...] = ()
     """Push options as given, for example ``ci.skip``."""
+    position: int = 0
+    """Place among the refs of the same push; only the first ones get a pipeline."""
 
     @property
     def branch(self) -> str | None:

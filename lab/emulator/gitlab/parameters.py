@@ -143,6 +143,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
         document = json.loads(text)
     except ValueError:
         raise ApiError(400, {"error": "Problem while parsing request body: invalid JSON"}) from None
+    if document is None:  # `null`: what some clients send for "no options"
+        return {}
     if not isinstance(document, dict):
         raise ApiError(400, {"error": "The request body must be a JSON object"})
     return document

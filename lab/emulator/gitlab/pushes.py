@@ -24,6 +24,9 @@ LONGEST_PUSH = 600.0
 """Seconds that git may take to store one push."""
 UPSTREAM_DELAY = 1.0
 """Seconds after which GitLab's background jobs have dealt with a push (profile ``upstream``)."""
+_ANNOUNCED = ("refs/heads/", "refs/tags/")
+_FEW = 50
+"""Refs whose names may stand on a command line."""
 _EMULATED_OPTIONS = ("ci.", "integrations.")
 _PRE_RECEIVE = f"""#!/bin/sh
 # Ends a push that GitLab refuses. The refusal comes from the server; only force pushes are judged here, because
@@ -108,13 +111,10 @@ class Pushes:
         With the profile ``upstream`` the protection of a first branch and the announcement come a moment after the
         push has been answered, as from GitLab's background jobs (contracts B.8).
         """
-        stored = [
-            push
-            for push in pushes
-            if push.ref.startswith(("refs/heads/", "refs/tags/"))
-            and push.before != push.after
-            and await self._gitlab.repositories.ref(push.project, push.ref) == push.after
-        ]
+        moved = [push for push in pushes if push.ref.startswith(_ANNOUNCED) and push.before != push.after]
+        patterns = _ANNOUNCED if len(moved) > _FEW else tuple({push.ref for push in moved})
+        now = await self._gitlab.repositories.refs(moved[0].project, *patterns) if moved else {}
+        stored = [push for push in moved if now.get(push.ref, ZERO_SHA) == push.after]
         first = await self._choose_default_branch(stored)
         if self._gitlab.config.upstream:
             self._gitlab.tasks.spawn(self._announce_later(entry, stored, first), "background work of a push")

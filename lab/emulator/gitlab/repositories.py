@@ -91,9 +91,9 @@ class Repositories:
             return ZERO_SHA
         return out.decode().split()[-1]
 
-    async def refs(self, project: Project, prefix: str) -> dict[str, str]:
-        """Every ref under ``prefix`` (``refs/heads``): full name -> object id, by name."""
-        out = await self.git(project, "for-each-ref", "--format=%(refname) %(objectname)", prefix)
+    async def refs(self, project: Project, *prefixes: str) -> dict[str, str]:
+        """Every ref that is, or lies under, one of ``prefixes`` (``refs/heads``): full name -> object id, by name."""
+        out = await self.git(project, "for-each-ref", "--format=%(refname) %(objectname)", *prefixes)
         return dict(line.split(" ", 1) for line in out.decode().splitlines())
 
     async def read(self, project: Project, rev: str, path: str) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -115,7 +116,7 @@ class GitLab:
     def announce(self, pushes: list[Push]) -> None:
         """Fire webhooks and tell every listener of ``on_push``; one that fails does not stop the others."""
         self.deliveries.pushed(pushes)
-        for push in pushes:
+        for push in (replace(push, position=position) for position, push in enumerate(pushes)):
             for listener in self.on_push:
                 try:
                     listener(push)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from lab.emulator.gitlab import secret_values
-from lab.emulator.gitlab.model import ApiError, Caller
+from lab.emulator.gitlab.model import ApiError, Caller, Project
+from lab.emulator.gitlab.namespaces import Namespace
 from lab.emulator.gitlab.paging import page
 from lab.emulator.gitlab.parameters import Parameters
 from lab.emulator.gitlab.users import User
@@ -16,6 +18,7 @@ from lab.emulator.gitlab.users import User
 if TYPE_CHECKING:
     from lab.emulator.gitlab.server import GitLab
 
+_FOREIGN = ("provider", "extern_uid", "external", "avatar", "group_id_for_saml", "auditor")
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*")
 
 
@@ -31,6 +34,7 @@ class UsersApi:
         router.add_get(f"{base}/{{user}}", self.show)
         router.add_put(f"{base}/{{user}}", self.update)
         router.add_delete(f"{base}/{{user}}", self.delete)
+        router.add_get(f"{base}/{{user}}/memberships", self.memberships)
         for action, state in (("block", "blocked"), ("unblock", "active"), ("deactivate", "deactivated")):
             router.add_post(f"{base}/{{user}}/{action}", self._state_changer(state))
 
@@ -69,6 +73,8 @@ class UsersApi:
                 400, {"error": "password, reset_password, force_random_password are missing, at least one parameter "
                 "must be provided"},
             )  # fmt: skip
+        if foreign := [name for name in _FOREIGN if given.get(name) not in {None, "", False}]:
+            raise ApiError.message(400, f"not emulated: {', '.join(foreign)}")
         username, email = given.text("username"), given.text("email")
         self._check_free(username, email)
         password = given.text("password") or secret_values.new()
@@ -113,6 +119,24 @@ class UsersApi:
             self._gitlab.members.forget_user(user.id)
             self._gitlab.users.remove(user)
         return web.Response(status=204)
+
+    async def memberships(self, request: web.Request) -> web.Response:
+        """``GET /users/:id/memberships`` (administrators): projects and groups that the user is a member of."""
+        self._gitlab.access.administrator(request)
+        user, wanted = self._user(request), (await Parameters.of(request)).choice("type", ("", "Project", "Namespace"))
+        rows = [
+            {"source_id": source.id, "source_name": name, "source_type": kind, "access_level": level}
+            for kind, source, name, level in self._sources(user)
+            if wanted in {"", kind} and level
+        ]
+        return page(request, rows)
+
+    def _sources(self, user: User) -> Iterator[tuple[str, Project | Namespace, str, int]]:
+        level = self._gitlab.members.level
+        for project in self._gitlab.projects.all():
+            yield "Project", project, str(project.data["name"]), level("project", project.id, user.id)
+        for space in self._gitlab.namespaces.all():
+            yield "Namespace", space, space.name, level("group", space.id, user.id)
 
     def _state_changer(self, state: str) -> Any:
         async def change(request: web.Request) -> web.Response:

@@ -19,6 +19,8 @@ from lab.emulator.registry.manifests import Manifests
 from lab.emulator.registry.storage import Storage
 from lab.emulator.registry.tokens import Key
 
+_LEVELS = 3
+
 
 class Registry:
     """GitLab's container registry."""
@@ -86,9 +88,12 @@ class Registry:
             self._catalogue.remove(row)
 
     def _project_of(self, path: str) -> Project | None:
-        """The project that a registry path belongs to: the one with the longest path that it begins with."""
+        """The project that a registry path belongs to: the one with the longest path that it begins with.
+
+        An image may stand at most two names below its project (GitLab: ContainerRegistry::Path::LEVELS_SUPPORTED).
+        """
         parts = path.split("/")
-        for count in range(len(parts), 1, -1):
+        for count in range(len(parts), max(1, len(parts) - _LEVELS), -1):
             if project := self._gitlab.projects.by_path("/".join(parts[:count])):
                 return project
         return None
