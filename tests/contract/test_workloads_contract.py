@@ -272,7 +272,9 @@ def test_an_image_that_does_not_exist(target, kubectl):
     described = kubectl("describe", "pod", "gone")
     assert f'Failed to pull image "{target.registry}/root/no-such-project:1"' in described
     assert "Error: ErrImagePull" in described
-    assert "waiting to start: trying and failing to pull image" in kubectl("logs", "gone", check=False)
+    kubectl.until(  # between two back-offs there is another attempt, whose words are others
+        "the log's refusal", lambda: "trying and failing to pull image" in kubectl("logs", "gone", check=False)
+    )
 
 
 def test_a_missing_config_map_holds_the_container_until_it_comes(image, kubectl):

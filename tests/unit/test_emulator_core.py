@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,11 @@ def test_documents_survive_a_new_process(tmp_path):
     first.put("project", 2, {"name": "b"})
     first.delete("project", 2)
     assert first.next_id("project") == 1
-    # not closed: a killed process does not close either
-    second = Database(tmp_path / "db")
-    assert second.all("project") == [("1", {"name": "a"})]
-    assert second.get("project", 2) is None
-    assert second.next_id("project") == 2
+    # closed too late to help: a killed process does not close either
+    with closing(first), closing(Database(tmp_path / "db")) as second:
+        assert second.all("project") == [("1", {"name": "a"})]
+        assert second.get("project", 2) is None
+        assert second.next_id("project") == 2
 
 
 def test_a_transaction_is_kept_whole_or_not_at_all(tmp_path):
@@ -60,7 +61,8 @@ def test_a_transaction_is_kept_whole_or_not_at_all(tmp_path):
     assert database.all("a") == []
     with database.transaction():
         database.put("a", 1, 1)
-    assert sqlite3.connect(tmp_path / "db").execute("SELECT count(*) FROM documents").fetchone() == (1,)
+    with closing(database), closing(sqlite3.connect(tmp_path / "db")) as reader:
+        assert reader.execute("SELECT count(*) FROM documents").fetchone() == (1,)
 
 
 def alive(pid: int) -> bool:

@@ -269,6 +269,7 @@ def test_the_log_keeps_the_latest_deliveries_and_survives_a_restart(tmp_path, mo
     hooks.remove(hook)
     assert Hooks(database).events(hook) == []
     database.close()
+    database.close()
 
 
 def test_a_delivery_that_was_not_sent_before_a_kill_is_sent_at_the_next_start(tmp_path):

@@ -94,7 +94,8 @@ class Site:
 @asynccontextmanager
 async def opened(folder):
     config = Config(data=folder, root_token="root-token-" + "x" * 10, root_password="password-" + "y" * 10)
-    gitlab = GitLab(config, Database(folder / "db.sqlite3"))
+    database = Database(folder / "db.sqlite3")
+    gitlab = GitLab(config, database)
     ci = Ci()
     Pages(gitlab, ci, Registry())
     runner = web.AppRunner(gitlab.app)
@@ -113,6 +114,7 @@ async def opened(folder):
             yield Site(session, url, gitlab, ci, ci.sha)
     finally:
         await runner.cleanup()
+        database.close()
 
 
 def _fill(gitlab, project, work):

@@ -238,15 +238,18 @@ def test_min_ready_seconds_delay_availability(tmp_path: Path):
 def test_endpoint_slices_mirror_endpoints(tmp_path: Path):
     async def test(cluster):
         await stand(cluster, replicas=2)
-        slices = cluster.store.list("discovery.k8s.io", "endpointslices", "default")
-        assert {each["metadata"]["labels"]["kubernetes.io/service-name"] for each in slices} == {"web"}
-        endpoints = [one for each in slices for one in each["endpoints"]]
-        assert [one["conditions"]["ready"] for one in endpoints] == [True, True]
+
+        def slices():
+            return cluster.store.list("discovery.k8s.io", "endpointslices", "default")
+
+        def ready():
+            return [one["conditions"]["ready"] for each in slices() for one in each["endpoints"]]
+
+        await cluster.until("both endpoints", lambda: ready() == [True, True])
+        assert {each["metadata"]["labels"]["kubernetes.io/service-name"] for each in slices()} == {"web"}
         cluster.store.delete("", "services", "default", "web")
         await cluster.until("gone", lambda: not cluster.store.list("", "endpoints", "default"))
-        await cluster.until(
-            "slices gone", lambda: not cluster.store.list("discovery.k8s.io", "endpointslices", "default")
-        )
+        await cluster.until("slices gone", lambda: not slices())
 
     play(test, tmp_path)
 
