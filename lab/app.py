@@ -112,15 +112,27 @@ class Lab:
     def verify(self, only: Sequence[str], junit: str) -> None:
         """Print the checklist; raises CheckFailed when a check is not ok."""
         engine = self.engine
-        checks = [check for check in engine.health() if not only or check.id in only]
-        checks += verify.checks(engine.endpoints(), self.settings, self.state, only=only, stop=self.stop_event)
+        health = engine.health()
+        checks = [check for check in health if not only or check.id in only]
+        checks += verify.checks(
+            engine.endpoints(), self.settings, self.state,
+            only=only, elsewhere=[check.id for check in health], stop=self.stop_event,
+        )  # fmt: skip
         self.console.checks(checks)
         if junit:
-            Path(junit).write_text(verify.junit(checks))
+            self._write(Path(junit), verify.junit(checks))
         bad = [check.id for check in checks if check.ok is not True]
         self.console.line(f"{len(checks) - len(bad)} of {len(checks)} checks passed.")
         if bad:
             raise CheckFailed("LAB-VER-01", f"{len(bad)} checks did not pass: {', '.join(bad)}", hint="invoke up")
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                "LAB-FILE-01", f"{path} cannot be written.", evidence=str(error.strerror), hint="Name another file."
+            ) from error
 
     def follow(self, commit: str) -> None:
         """Watch one push travel to its pod."""

@@ -9,21 +9,23 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
-from lab import argocd, pipeline, workload
+from lab import argocd, pipeline, wiring, workload
 from lab.cluster import SECRET
 from lab.doors import Doors
 from lab.errors import LabError, UsageError
 from lab.model import Check, Endpoints
+from lab.plan import Needed, StepContext
 from lab.remote import RemoteError, fetch
 from lab.settings import Settings
 from lab.state import State
 from lab.waiting import Pending
-from lab.wiring import hook, runner
+from lab.wiring import hook, runner, tokens
 
 T = TypeVar("T")
 Document = dict[str, Any]
 _PARALLEL = 8
 _HISTORY = 50
+_HOOK = ("gitlab.settings", "argocd.settings", "hook")
 
 
 class Broken(LabError):
@@ -42,6 +44,18 @@ class Facts:
         self.state = state
         self._lock = threading.Lock()
         self._asked: dict[str, Future[Any]] = {}
+        steps = wiring.steps(lambda: doors.endpoints, doors.settings, state, _never, doors=doors)
+        self._probes = {step.name: step.probe for step in steps}
+
+    def wired(self, *names: str) -> str:
+        """What the probes of these steps of `up` see; Broken when a step would have something to do."""
+        seen = []
+        for name in names:
+            found = self._probes[name](StepContext())
+            if isinstance(found, Needed):
+                raise Broken(found.why)
+            seen.append(getattr(found, "evidence", ""))
+        return "; ".join(dict.fromkeys(seen))
 
     def _once(self, name: str, ask: Callable[[], T]) -> T:
         with self._lock:
@@ -76,6 +90,10 @@ class Facts:
         return _there(found, f"there is no Deployment {self.project.deployment} in {self.project.namespace}")
 
 
+def _never(_token: str) -> None:
+    raise AssertionError("verify changes nothing")
+
+
 def _there(value: T | None, otherwise: str) -> T:
     if value is None:
         raise Broken(otherwise)
@@ -107,7 +125,10 @@ def _runner(facts: Facts) -> str:
     rows = facts.doors.forge.rows(facts.doors.forge.at("runners"))
     if not rows:
         raise Broken("the project has no runner")
-    ages = [(runner.age(facts.doors.forge.get(f"/runners/{row['id']}")), row) for row in rows if not row.get("paused")]
+    awake = [row for row in rows if not row.get("paused")]
+    if not awake:
+        raise Broken(f"runner {rows[0]['id']} is paused")
+    ages = [(runner.age(facts.doors.forge.get(f"/runners/{row['id']}")), row) for row in awake]
     seen = [(age, row) for age, row in ages if age is not None]
     if not seen:
         raise Broken("no runner has ever asked for jobs")
@@ -178,6 +199,20 @@ def _hook(facts: Facts) -> str:
     return f"{after} was answered with 200"
 
 
+def _wired(*names: str) -> Callable[[Facts], str]:
+    return lambda facts: facts.wired(*names)
+
+
+def _logins(step: str) -> Callable[[Facts], str]:
+    """A step that writes the deploy token somewhere: it can be compared only while the lab knows the token."""
+
+    def look(facts: Facts) -> str:
+        _there(tokens.deploy_login(facts.state), "the lab does not know the deploy token (any more)")
+        return facts.wired(step)
+
+    return look
+
+
 def _repository(facts: Facts) -> str:
     url = str(facts.application()["spec"].get("source", {}).get("repoURL"))
     wanted = argocd.repo_url(facts.doors.endpoints, facts.doors.settings)
@@ -187,6 +222,7 @@ def _repository(facts: Facts) -> str:
     secrets = facts.doors.cluster.select(SECRET, argocd.NAMESPACE, labels=label)
     if not any(argocd.secret_value(secret, "url") == url for secret in secrets):
         raise Broken(f"no repository secret has exactly {url}")
+    _logins("argocd.repository")(facts)
     return f"{url} in both"
 
 
@@ -225,8 +261,20 @@ _LIST = (
     _Item("registry.tags", "Its image has three tags", _tags, "invoke logs pipeline"),
     _Item("branch.master-clean", "The code branch holds people's commits only", _clean, "git revert that commit"),
     _Item("branch.config-sha", "The config branch carries its tag", _config, "invoke logs pipeline"),
+    _Item("project.settings", "Project and variables are as wired", _wired("project", "variables"), "invoke up"),
+    _Item("branch.protected", "Both branches are protected", _wired("branch.code", "branch.config"), "invoke up"),
+    _Item(
+        "token.config-branch",
+        "The bot's token works, its variable holds it",
+        _wired("token.config-branch"),
+        "invoke up",
+    ),
+    _Item("token.deploy", "The deploy token works", _wired("token.deploy"), "invoke up"),
+    _Item("hook.settings", "GitLab, hook and Argo CD are set for it", _wired(*_HOOK), "invoke up"),
     _Item("hook.delivered", "The last webhook was accepted", _hook, "invoke up proves it anew"),
     _Item("app.repository", "Argo CD reads the project by one URL", _repository, "invoke up"),
+    _Item("app.settings", "The Application is as wired", _wired("application"), "invoke up"),
+    _Item("pull.secret", "The namespace holds the login for pulls", _logins("pull-secret"), "invoke up"),
     _Item("app.synced", "Argo CD has synced the config branch", _synced, "kubectl -n argocd get applications"),
     _Item("app.healthy", "Argo CD finds it healthy", _healthy, "kubectl -n argocd get applications"),
     _Item("pod.image", "A Ready pod runs that tag", _pod, "kubectl get pods; invoke logs app"),
@@ -236,16 +284,25 @@ IDS: tuple[str, ...] = tuple(item.id for item in _LIST)
 
 
 def checks(
-    endpoints: Endpoints, settings: Settings, state: State, *, only: Sequence[str] = (), stop: threading.Event
+    endpoints: Endpoints,
+    settings: Settings,
+    state: State,
+    *,
+    only: Sequence[str] = (),
+    elsewhere: Sequence[str] = (),
+    stop: threading.Event,
 ) -> list[Check]:
     """Look at every link (or those in ``only``) at once; nothing is changed.
 
+    ``elsewhere`` holds ids of checks that somebody else makes, the engine's.
+
     Raises:
-        UsageError: ``only`` names a check that does not exist; names of an engine's own checks are let through.
+        UsageError: ``only`` names a check that exists neither here nor in ``elsewhere``.
     """
-    unknown = [name for name in only if name not in IDS and not name.startswith("engine.")]
+    valid = (*elsewhere, *IDS)
+    unknown = [name for name in only if name not in valid]
     if unknown:
-        raise UsageError("LAB-VER-03", f"There is no check {', '.join(unknown)}.", hint="Checks: " + ", ".join(IDS))
+        raise UsageError("LAB-VER-03", f"There is no check {', '.join(unknown)}.", hint="Checks: " + ", ".join(valid))
     chosen = [item for item in _LIST if not only or item.id in only]
     facts = Facts(Doors.open(endpoints, settings), state)
     if not chosen:

@@ -12,9 +12,12 @@ from typing import Any
 from cluster_wire import Objects, kubeconfig
 from wire import Wire, wire
 
+from lab import argocd
 from lab.model import Endpoints
 from lab.settings import Settings
 from lab.state import State
+from lab.wiring import kube, tokens
+from lab.wiring.context import Wiring
 
 P = "/api/v4/projects/root%2Fhichat"
 SHA, CONFIG = "a1" * 20, "c1" * 20
@@ -59,9 +62,7 @@ class World:
         operation = {"phase": "Succeeded", "syncResult": {"revision": revision}}
         status = {"sync": {"status": sync, "revision": revision}, "health": {"status": health},
                   "operationState": operation, "history": [{"revision": revision}], **more}  # fmt: skip
-        url = "http://gitlab.lab.test:8929/root/hichat.git"
-        self.objects.put(APP, {"kind": "Application", "metadata": {"name": "hichat"},
-                               "spec": {"source": {"repoURL": url}}, "status": status})  # fmt: skip
+        self.objects.put(APP, {**argocd.application(self.endpoints, self.settings), "status": status})
 
     def workload(self, tag: str = SHA[:8], ready: bool = True, waiting: str = "", restarts: int = 0) -> None:
         containers = [{"name": "hichat", "image": f"gitlab.lab.test:5050/root/hichat:{tag}"}]
@@ -122,17 +123,53 @@ def _healthy(made: World) -> None:
         gitlab.on(
             "GET", f"{P}/registry/repositories/2/tags/{tag}", (200, {"name": tag, "digest": "sha256:" + "d" * 64})
         )
-    gitlab.on("GET", f"{P}/hooks", (200, [{"id": 5, "url": made.endpoints.webhook, "alert_status": "executable"}]))
+    gitlab.on("GET", f"{P}/hooks", (200, [{"id": 5, "url": made.endpoints.webhook, "alert_status": "executable",
+                                           "push_events": True, "tag_push_events": False,
+                                           "push_events_branch_filter": "k8s-config",
+                                           "branch_filter_strategy": "wildcard",
+                                           "enable_ssl_verification": False}]))  # fmt: skip
     gitlab.on("GET", "/health", (200, {"status": "ok"}))
     gitlab.on("GET", "/version", (200, SHA + "\n"))
-    secret = "/api/v1/namespaces/argocd/secrets/hichat-repository"
-    url = "aHR0cDovL2dpdGxhYi5sYWIudGVzdDo4OTI5L3Jvb3QvaGljaGF0LmdpdA=="
-    made.objects.put(secret, {"kind": "Secret", "metadata": {"name": "hichat-repository"}, "data": {"url": url}})
     made.kube.on("GET", "/apis/networking.k8s.io/v1/namespaces/hichat/ingresses", (200, {"kind": "List", "items": []}))
     made.kube.on("GET", EVENTS, (200, {"kind": "List", "items": [
         {"type": "Warning", "reason": "BackOff", "message": "Back-off restarting failed container"}]}))  # fmt: skip
     made.kube.on("GET", f"{POD}/log", (200, "Traceback: boom\n"))
+    _wired(made)
     made.pipeline()
     made.delivery()
     made.application()
     made.workload()
+
+
+def _wired(made: World) -> None:
+    """What `up` leaves in GitLab, in the cluster and in the lab's memory."""
+    gitlab, state = made.gitlab, made.state
+    for name, username, secret in (("config-branch-token", "lab-bot", "bot-value"), ("deploy-token", "d-1", "d-value")):
+        state.put_secret(name, secret)
+        state.put_fact(name, {"id": 1, "username": username})
+    state.put_secret("webhook-secret", "w-value")
+    state.put_fact("webhook", {"hook": 5})
+    gitlab.on("GET", "/api/v4/application/settings", (200, {"allow_local_requests_from_web_hooks_and_services": True}))
+    gitlab.on("GET", P, (200, {"id": 1, "container_registry_access_level": "enabled"}))
+    for branch, level in (("master", 40), ("k8s-config", 30)):
+        rule = {"name": branch, "push_access_levels": [{"access_level": level}]}
+        gitlab.on("GET", f"{P}/protected_branches/{branch}", (200, rule))
+    bot = {"id": 1, "name": tokens.BOT, "active": True, "access_level": 30, "scopes": ["write_repository"]}
+    gitlab.on("GET", f"{P}/access_tokens", (200, [bot]))
+    variable = {"key": tokens.VARIABLE, "value": "bot-value", "masked": True, "protected": True}
+    gitlab.on("GET", f"{P}/variables/{tokens.VARIABLE}", (200, variable))
+    deploy = {"id": 1, "name": tokens.DEPLOY, "scopes": ["read_registry", "read_repository"]}
+    gitlab.on("GET", f"{P}/deploy_tokens", (200, [deploy]))
+    gitlab.on("GET", "/root/hichat.git/info/refs", (200, "refs"))
+    _cluster(made)
+
+
+def _cluster(made: World) -> None:
+    lab = Wiring(lambda: made.endpoints, made.settings, made.state, lambda _token: None)
+    login = tokens.deploy_login(made.state)
+    assert login
+    wanted = [*kube._pull_secret(lab), argocd.repository(made.endpoints, made.settings, login.username, login.password)]
+    for document in [*wanted, *argocd.server_settings(made.endpoints, "w-value")]:
+        metadata = document["metadata"]
+        plural = f"{document['kind'].lower()}s"
+        made.objects.put(f"/api/v1/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}", document)

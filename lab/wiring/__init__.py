@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lab.doors import Doors
 from lab.model import Endpoints
 from lab.plan import Step
 from lab.settings import Settings
@@ -33,6 +34,7 @@ def steps(
     attach_runner: Callable[[str], None],
     *,
     after: tuple[str, ...] = ("endpoints",),
+    doors: Doors | None = None,
 ) -> list[Step]:
     """Every step between "the systems answer" and "the application answers".
 
@@ -42,8 +44,9 @@ def steps(
         state: where secrets and proofs are kept.
         attach_runner: gives the engine's runner its token; may be called again with the same one.
         after: the engine's steps that make the systems answer.
+        doors: clients to use instead of new ones.
     """
-    lab = Wiring(endpoints, settings, state, attach_runner)
+    lab = Wiring(endpoints, settings, state, attach_runner, doors)
     return [
         *project.steps(lab, after),
         *tokens.steps(lab),

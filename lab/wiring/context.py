@@ -23,16 +23,17 @@ class Wiring:
     settings: Settings
     state: State
     attach_runner: Callable[[str], None]
-    _doors: Doors | None = field(default=None, init=False)
+    opened: Doors | None = None
+    """The clients, where somebody has opened them already."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def doors(self) -> Doors:
         """The clients, made once."""
         with self._lock:
-            if self._doors is None:
-                self._doors = Doors.open(self.ask_endpoints(), self.settings)
-            return self._doors
+            if self.opened is None:
+                self.opened = Doors.open(self.ask_endpoints(), self.settings)
+            return self.opened
 
     @property
     def endpoints(self) -> Endpoints:

@@ -116,6 +116,9 @@ def _probe_hook(lab: Wiring) -> Probe:
     # GitLab never shows a hook's token, so the lab remembers for which hook it has set the present one.
     if lab.state.fact("webhook") != {"hook": row["id"]}:
         return Needed("it was not made by this lab, so its secret may differ")
+    last = delivery(lab.forge.hook_events(row["id"]))
+    if last and refused(last):
+        return Needed(f"Argo CD refused the last delivery with {last['response_status']}: the secrets may differ")
     return Satisfied(f"hook {row['id']}, {row.get('alert_status', 'executable')}")
 
 
@@ -165,6 +168,11 @@ def is_proof(commit: Document) -> bool:
 def accepted(event: Document) -> bool:
     """Whether a delivery was answered with 200; a redirect counts as success for GitLab, but not here (B.14)."""
     return str(event.get("response_status")) == "200"
+
+
+def refused(event: Document) -> bool:
+    """Whether the receiver did not want a delivery (4xx), as it does with the wrong secret."""
+    return str(event.get("response_status")).startswith("4")
 
 
 def _probe_proof(lab: Wiring) -> Probe:

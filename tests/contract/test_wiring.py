@@ -18,7 +18,8 @@ from lab.forge import Forge
 from lab.model import Endpoints
 from lab.settings import ProjectSettings, Settings
 from lab.state import State
-from lab.wiring import tokens
+from lab.waiting import Pending, wait_until
+from lab.wiring import hook, tokens
 
 GITLAB = ("gitlab.settings", "project", "branch.code", "branch.config", "variables", "token.config-branch",
           "token.deploy")  # fmt: skip
@@ -235,6 +236,28 @@ def test_a_hook_that_was_changed_by_hand_is_put_back(bench):
     bench.forge.remove(bench.forge.at("hooks", row["id"]))
     assert bench.acted(*steps) == {"hook"}
     assert len(bench.forge.rows(bench.forge.at("hooks"))) == 1
+
+
+def test_a_hook_whose_secret_was_changed_by_hand_gets_it_back_once_a_delivery_was_refused(bench):
+    steps = ("gitlab.settings", "project", "argocd.settings", "hook", "source", "push")
+    bench.up(*steps)
+    row = bench.forge.rows(bench.forge.at("hooks"))[0]
+    path = bench.forge.at("hooks", row["id"])
+    everything = {"url": row["url"], "token": "another", "push_events_branch_filter": ""}
+    bench.forge.update(path, everything)
+    append = git.as_root(bench.endpoints, bench.settings.project.path), "master"
+    git.append(*append, "one [skip ci]", git.Person("me", "me@lab.test"))
+    refused = wait_until(
+        "the refusal",
+        lambda: next(filter(hook.refused, bench.forge.hook_events(row["id"])), Pending("none")),
+        timeout=20,
+    )
+    assert str(refused["response_status"]) == "400"
+    assert bench.acted(*steps) == {"hook"}
+    bench.forge.create(f"{path}/test/push_events", {})
+    last = hook.delivery(bench.forge.hook_events(row["id"]))
+    assert last
+    assert hook.accepted(last)
 
 
 def test_argocds_own_secrets_survive_ours(bench):

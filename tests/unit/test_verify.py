@@ -4,7 +4,7 @@ import threading
 from xml.etree import ElementTree as ET
 
 import pytest
-from world import CONFIG, HOOK_EVENTS, SHA, P, world
+from world import APP, CONFIG, HOOK_EVENTS, SHA, P, world
 
 from lab import verify
 from lab.errors import UsageError
@@ -46,8 +46,15 @@ BREAKS = {
     "branch.config-sha": lambda made: made.gitlab.on(
         "GET", f"{P}/repository/files/k8s%2Fhichat.yaml/raw", (200, "image: h:5050/root/hichat:latest\n")
     ),
-    "hook.delivered": lambda made: made.delivery("400"),
+    "project.settings": lambda made: made.gitlab.on("GET", P, (200, {"container_registry_access_level": "disabled"})),
+    "branch.protected": lambda made: made.gitlab.on("GET", f"{P}/protected_branches/k8s-config", (404, {})),
+    "token.config-branch": lambda made: made.gitlab.on("GET", f"{P}/access_tokens", (200, [])),
+    "token.deploy": lambda made: made.gitlab.on("GET", f"{P}/deploy_tokens", (200, [])),
+    "hook.settings": lambda made: made.objects.stored["/api/v1/namespaces/argocd/secrets/argocd-secret"].pop("data"),
+    "hook.delivered": lambda made: made.delivery("500"),
     "app.repository": lambda made: made.objects.stored.pop("/api/v1/namespaces/argocd/secrets/hichat-repository"),
+    "app.settings": lambda made: made.objects.stored[APP]["spec"].pop("syncPolicy"),
+    "pull.secret": lambda made: made.objects.stored.pop("/api/v1/namespaces/hichat/secrets/gitlab-registry"),
     "app.synced": lambda made: made.application(sync="OutOfSync"),
     "app.healthy": lambda made: made.application(health="Degraded"),
     "pod.image": lambda made: made.workload(tag="00000000"),
@@ -64,6 +71,26 @@ def test_one_broken_link_fails_its_own_check_only(healthy, broken):
     assert found[broken].hint
 
 
+def test_a_refused_delivery_points_at_the_secrets(healthy):
+    healthy.delivery("400")
+    found = look(healthy)
+    assert {check.id for check in found.values() if check.ok is not True} == {"hook.settings", "hook.delivered"}
+    assert "secret" in found["hook.settings"].evidence
+
+
+def test_a_deploy_token_that_the_lab_forgot_is_no_defect_of_the_checks(healthy):
+    healthy.state.drop_secret("deploy-token")
+    found = look(healthy)
+    assert {check.id for check in found.values() if check.ok is not True} == {
+        "token.deploy", "app.repository", "pull.secret",
+    }  # fmt: skip
+
+
+def test_a_paused_runner_is_called_so(healthy):
+    healthy.gitlab.on("GET", f"{P}/runners", (200, [{"id": 3, "paused": True}]))
+    assert "paused" in look(healthy, "runner.alive")["runner.alive"].evidence
+
+
 def test_no_delivery_counts_as_proved_when_the_lab_has_proved_it_before(healthy):
     healthy.gitlab.on("GET", HOOK_EVENTS, (200, []))
     assert look(healthy, "hook.delivered")["hook.delivered"].ok is False
@@ -77,9 +104,10 @@ def test_only_looks_at_what_was_asked_for(healthy):
 
 
 def test_an_unknown_id_is_a_usage_error_that_lists_the_ids(healthy):
-    with pytest.raises(UsageError) as raised:
-        look(healthy, "pod.imge")
-    assert "pod.image" in raised.value.hint
+    for name in ("pod.imge", "engine.nothing"):
+        with pytest.raises(UsageError) as raised:
+            look(healthy, name)
+        assert "pod.image" in raised.value.hint
 
 
 def test_a_cluster_that_is_down_fails_nothing_else(healthy):
@@ -87,7 +115,9 @@ def test_a_cluster_that_is_down_fails_nothing_else(healthy):
     found = look(healthy)
     assert {check.id for check in found.values() if check.ok is False} == set()
     unknown = {check.id for check in found.values() if check.ok is None}
-    assert unknown == {"app.repository", "app.synced", "app.healthy", "pod.image"}
+    assert unknown == {
+        "hook.settings", "app.repository", "app.settings", "app.synced", "app.healthy", "pod.image", "pull.secret",
+    }  # fmt: skip
 
 
 def test_junit_counts_and_survives_control_characters():
