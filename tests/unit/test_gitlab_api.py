@@ -148,6 +148,7 @@ def test_bootstrap_installs_a_changed_token_but_not_a_changed_password(tmp_path)
     assert access.basic("root", "another-One9") is None
     assert access.basic("root", "glpat-zzzzzzzzzzzzzzzzzzzz")
     assert access.basic("root", TOKEN)
+    database.close()
     assert len(GitLab(two, database).tokens.all()) == 2
     database.close()
     assert TOKEN.encode() not in (tmp_path / "x.sqlite3").read_bytes()
