@@ -6,7 +6,6 @@ import copy
 import json
 import socket
 import ssl
-import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,8 @@ from lab.emulator.database import Database
 from lab.emulator.kube.server import ApiServer
 from lab.emulator.kube.store import Store
 
+_opened: list[Database] = []
+
 
 def store_in(folder: Path, *namespaces: str) -> Store:
     """A store with the namespace ``default`` and ``namespaces``."""
@@ -30,11 +31,15 @@ def store_in(folder: Path, *namespaces: str) -> Store:
 
 
 def reopened(folder: Path) -> Store:
-    """The store of ``folder`` as a new process finds it; its file is closed when nobody holds the store any more."""
-    database = Database(folder / "kube.sqlite3")
-    store = Store(database)
-    weakref.finalize(store, database.close)
-    return store
+    """The store of ``folder`` as a new process finds it; its file is closed when the test has ended."""
+    _opened.append(Database(folder / "kube.sqlite3"))
+    return Store(_opened[-1])
+
+
+def close_all() -> None:
+    """Close the files of every store that a test has opened."""
+    while _opened:
+        _opened.pop().close()
 
 
 def deployment(name: str = "web", *, image: str = "nginx:1", **spec: Any) -> dict[str, Any]:

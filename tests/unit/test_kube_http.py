@@ -89,10 +89,6 @@ async def test_openapi_offers_field_validation_and_schemas(client):
     containers = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
     assert containers["x-kubernetes-patch-merge-key"] == "name"
     assert "immutable" in client.headers["Cache-Control"]
-    assert "single application container" in schemas["io.k8s.api.core.v1.Container"]["description"]
-    assert document["components"]["schemas"]["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["replicas"][
-        "description"
-    ]
     assert "definitions" in await client.get("/openapi/v2")
     before = paths["api/v1"]["serverRelativeURL"]
     await client.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition())

@@ -7,7 +7,6 @@ for server-side apply ``atomic``, ``set``, ``map=KEY,...``, for strategic merge 
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -51,12 +50,6 @@ def struct(name: str) -> Type:
     """The shape named ``name`` (``core.v1.PodSpec``); raises KeyError when there is none."""
     head = _blocks()[name].partition("\n")[0]
     return Type(STRUCT, name, atomic=" atomic" in head, load=lambda: _fields(name))
-
-
-def descriptions() -> dict[str, dict[str, str]]:
-    """Upstream's descriptions: of each shape (under an empty name) and of its fields; read anew, half a megabyte."""
-    packed = (Path(__file__).parent / "descriptions.json.gz").read_bytes()
-    return dict(json.loads(gzip.decompress(packed)))
 
 
 def kind_name(group: str, version: str, kind: str) -> str:

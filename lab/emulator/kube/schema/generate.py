@@ -1,4 +1,4 @@
-"""Makes ``types.txt`` and ``descriptions.json.gz`` from Kubernetes' published sources (Apache-2.0).
+"""Makes ``types.txt`` from Kubernetes' published sources (Apache-2.0).
 
 Run by hand when the emulated version moves:
 
@@ -11,7 +11,6 @@ the Go structs give what the documents lack: which empty fields vanish, and prot
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import sys
@@ -173,16 +172,6 @@ def main(folder: Path) -> None:
         queue += sorted(refs - seen)
     here = Path(__file__).parent
     (here / "types.txt").write_text("\n".join(lines) + "\n")
-    texts = {short(name): descriptions(schemas[name]) for name in sorted(seen)}
-    packed = gzip.compress(json.dumps(texts, separators=(",", ":")).encode(), 9, mtime=0)
-    (here / "descriptions.json.gz").write_bytes(packed)
-
-
-def descriptions(schema: dict[str, Any]) -> dict[str, str]:
-    """A type's own description under an empty name, and those of its fields."""
-    found = {"": schema["description"]} if schema.get("description") else {}
-    properties = schema.get("properties", {}).items()
-    return {**found, **{name: one["description"] for name, one in properties if one.get("description")}}
 
 
 def block(

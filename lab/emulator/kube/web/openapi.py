@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from lab.emulator.kube.resources import Resource, Resources, no_such_resource
-from lab.emulator.kube.schema import Type, descriptions, kind_name
+from lab.emulator.kube.schema import Type, kind_name
 from lab.emulator.kube.schema.types import LIST, MAP, SCALAR, STRUCT
 from lab.emulator.kube.shapes import shape_of
 
@@ -76,7 +76,6 @@ class OpenApi:
         for resource in self._kinds(group, version):
             name = _root(resource, version, schemas)
             paths.update(_paths(resource, version, name))
-        _describe(schemas)
         return {
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": EMULATED},
@@ -172,18 +171,6 @@ def _struct(shape: Type, schemas: dict[str, Any]) -> str:
         if shape.atomic:
             schemas[name]["x-kubernetes-map-type"] = "atomic"
     return name
-
-
-def _describe(schemas: dict[str, Any]) -> None:
-    """Add upstream's descriptions, as ``kubectl explain`` prints them."""
-    known = {_name(short): texts for short, texts in descriptions().items()}
-    for name, schema in schemas.items():
-        texts = known.get(name, {})
-        if "" in texts:
-            schema["description"] = texts[""]
-        for key, value in schema.get("properties", {}).items():
-            if key in texts:
-                value["description"] = texts[key]
 
 
 def _paths(resource: Resource, version: str, schema: str) -> dict[str, Any]:
