@@ -76,11 +76,15 @@ def owners(ports: Collection[int], files: Files) -> dict[int, Owner]:
         for handle in files.names(f"/proc/{pid}/fd"):
             port = wanted.get(files.link(f"/proc/{pid}/fd/{handle}") or "")
             if port is not None and found[port].pid is None:
-                command = (files.read(f"/proc/{pid}/cmdline") or "").replace("\0", " ").strip()
-                found[port] = Owner(int(pid), command)
+                found[port] = Owner(int(pid), _printable(files.read(f"/proc/{pid}/cmdline") or ""))
         if all(owner.pid for owner in found.values()):
             break
     return found
+
+
+def _printable(command: str) -> str:
+    """A command line on one line, without whatever would move a terminal's cursor."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in command).split())
 
 
 def _sockets(ports: Collection[int], files: Files) -> Iterator[tuple[str, int]]:

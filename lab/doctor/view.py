@@ -1,0 +1,202 @@
+"""What several checks need to know of a machine, found out once."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.doctor.machine import Machine, Reply
+from lab.settings import Settings
+
+GIB = 1024**3
+NETWORK = "lab"
+"""Name of the lab's container network and of its k3d cluster; also the key of the label on its containers."""
+_SOCKET = "unix:///var/run/docker.sock"
+_PATIENCE = 2.0
+
+Net = ipaddress.IPv4Network
+
+
+@dataclass(frozen=True)
+class Docker:
+    """A Docker engine's own account of itself; empty documents when it does not answer."""
+
+    address: str
+    failure: str = ""
+    """Why it does not answer; empty when it does."""
+    version: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+    networks: tuple[Mapping[str, Any], ...] = ()
+    containers: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def desktop(self) -> bool:
+        """Docker Desktop: the engine runs in a virtual machine of its own."""
+        return self.info.get("OperatingSystem") == "Docker Desktop"
+
+    @property
+    def rootless(self) -> bool:
+        """The engine runs as an ordinary user."""
+        return any("name=rootless" in option for option in self.info.get("SecurityOptions") or ())
+
+
+@dataclass(frozen=True)
+class Route:
+    """A line of the machine's routing table, without the default route."""
+
+    interface: str
+    network: Net
+
+
+class View:
+    """A machine as seen for one engine.
+
+    Args:
+        machine: the door to it.
+        settings: the lab's settings.
+        engine: ``docker`` or ``embedded``; None lets Docker's answer decide, as `up --engine auto` does.
+    """
+
+    def __init__(self, machine: Machine, settings: Settings, engine: str | None) -> None:
+        self.machine = machine
+        self.settings = settings
+        self._asked = threading.Lock()
+        self._docker: Docker | None = None
+        self.engine = engine or self._automatic()
+
+    def _automatic(self) -> str:
+        """A socket without permission is an engine to be mended, not an absent one."""
+        return "docker" if not self.docker.failure or "ermission" in self.docker.failure else "embedded"
+
+    @property
+    def docker(self) -> Docker:
+        """The engine's answers; asked once, whichever check comes first."""
+        with self._asked:
+            if self._docker is None:
+                self._docker = _ask(self.machine)
+            return self._docker
+
+    @property
+    def wsl(self) -> int:
+        """1 or 2 inside the Windows Subsystem for Linux, else 0."""
+        kernel = self.read("/proc/version")
+        if "WSL2" in kernel or "microsoft-standard" in kernel:
+            return 2
+        return 1 if "Microsoft" in kernel else 0
+
+    @property
+    def state_folder(self) -> str:
+        """The folder .lab/."""
+        return f"{self.machine.home}/.lab"
+
+    def read(self, path: str) -> str:
+        """A file's text; empty when there is none."""
+        return self.machine.read(path) or ""
+
+    def run(self, *argv: str, timeout: float = 0.8) -> str | None:
+        """What a program printed when it succeeded, else None."""
+        said = self.machine.run(argv, timeout)
+        return said.text if said and said.code == 0 else None
+
+    def memory(self) -> dict[str, int]:
+        """/proc/meminfo in bytes."""
+        lines = re.findall(r"^(\w+):\s+(\d+) kB$", self.read("/proc/meminfo"), re.MULTILINE)
+        return {name: int(value) * 1024 for name, value in lines}
+
+    def mount(self, path: str) -> str:
+        """Type of the file system that a path lies on."""
+        found = [line.split() for line in self.read("/proc/mounts").splitlines()]
+        below = [(parts[1], parts[2]) for parts in found if len(parts) > 2 and _within(path, parts[1])]
+        return max(below, key=lambda pair: len(pair[0]))[1] if below else ""
+
+    def routes(self) -> list[Route]:
+        """The routing table without default routes."""
+        found = []
+        for line in self.read("/proc/net/route").splitlines()[1:]:
+            parts = line.split()
+            if len(parts) > 7 and parts[7] != "00000000":
+                found.append(Route(parts[0], Net((_address(parts[1]), _address(parts[7])))))
+        return found
+
+    def engine_networks(self) -> list[tuple[str, Net]]:
+        """Docker's networks with their subnets."""
+        found = []
+        for network in self.docker.networks:
+            for pool in (network.get("IPAM") or {}).get("Config") or ():
+                with suppress(ValueError):
+                    found.append((str(network["Name"]), Net(pool.get("Subnet", ""))))
+        return found
+
+    def variable(self, name: str) -> str:
+        """A variable that is written in small or in capital letters (http_proxy, HTTP_PROXY)."""
+        return self.machine.environ.get(name.lower()) or self.machine.environ.get(name.upper()) or ""
+
+
+def ours(container: Mapping[str, Any]) -> bool:
+    """Whether a container belongs to this lab: it carries our label, or is a node of our cluster."""
+    labels = container.get("Labels") or {}
+    return NETWORK in labels or labels.get("k3d.cluster") == NETWORK
+
+
+def megabytes(size: float) -> str:
+    """A size for people: ``3.8 GiB``, ``412 MiB``."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 1024**2:.0f} MiB"
+
+
+def masked(url: str) -> str:
+    """A URL without the user and password in it."""
+    return re.sub(r"(?<=://)[^/@]*@|^[^/@]*@", "***@", url)
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _address(hexadecimal: str) -> str:
+    """An IPv4 address as /proc/net/route has it: hexadecimal, in the machine's byte order."""
+    return ".".join(str(byte) for byte in reversed(bytes.fromhex(hexadecimal)))
+
+
+def _ask(machine: Machine) -> Docker:
+    """Ask the engine what it is and what it has."""
+    address = next(_addresses(machine))
+    ping = machine.engine(address, "/version", _PATIENCE)
+    if isinstance(ping, str) or ping.status != 200:
+        return Docker(address, ping if isinstance(ping, str) else f"HTTP {ping.status}")
+    return Docker(
+        address,
+        version=_document(ping) or {},
+        info=_document(machine.engine(address, "/info", _PATIENCE)) or {},
+        networks=tuple(_document(machine.engine(address, "/networks", _PATIENCE)) or ()),
+        containers=tuple(_document(machine.engine(address, "/containers/json?all=1", _PATIENCE)) or ()),
+    )
+
+
+def _document(reply: Reply | str) -> Any:
+    with suppress(ValueError):
+        if isinstance(reply, Reply) and reply.status == 200:
+            return json.loads(reply.body)
+    return None
+
+
+def _addresses(machine: Machine) -> Iterator[str]:
+    """Where an engine may be, in the order of Docker's own client: DOCKER_HOST, the current context, the default."""
+    if machine.environ.get("DOCKER_HOST"):
+        yield machine.environ["DOCKER_HOST"]
+    folder = machine.environ.get("DOCKER_CONFIG") or f"{machine.facts.home}/.docker"
+    with suppress(ValueError, KeyError, AttributeError):
+        context = machine.environ.get("DOCKER_CONTEXT") or json.loads(
+            machine.read(f"{folder}/config.json") or "{}"
+        ).get("currentContext", "default")
+        if context != "default":
+            name = hashlib.sha256(context.encode()).hexdigest()
+            meta = json.loads(machine.read(f"{folder}/contexts/meta/{name}/meta.json") or "{}")
+            yield meta["Endpoints"]["docker"]["Host"]
+    yield _SOCKET
