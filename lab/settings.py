@@ -126,7 +126,7 @@ def parse(text: str, path: Path, environ: Mapping[str, str]) -> Settings:
     Raises:
         UsageError: as `load`.
     """
-    raw = _read(text, path)
+    raw = document(text, path)
     for key in keys():
         if variable(key) in environ:
             _set(raw, key, environ[variable(key)])
@@ -153,7 +153,12 @@ def keys(cls: type = Settings, prefix: str = "") -> Iterator[str]:
             yield prefix + item.name
 
 
-def _read(text: str, path: Path) -> dict[str, Any]:
+def document(text: str, path: Path) -> dict[str, Any]:
+    """What the text says, not yet checked against the keys.
+
+    Raises:
+        UsageError: the text is no YAML mapping.
+    """
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -174,14 +179,17 @@ def _set(raw: dict[str, Any], key: str, text: str) -> None:
         raw = raw[parent]
         if not isinstance(raw, dict):
             return  # the file is wrong here, and `_build` says how
-    raw[last] = yaml.safe_load(text) if text else None
+    try:
+        raw[last] = yaml.safe_load(text) if text else None
+    except yaml.YAMLError:
+        raw[last] = text  # right for a text, and for anything else `_build` says what is expected
 
 
 def _build(cls: type[T], raw: dict[str, Any], prefix: str, file: str) -> T:
     known = [item.name for item in fields(typing.cast("Any", cls))]
     for key in raw:
         if key not in known:
-            raise _unknown(f"{prefix}{key}", file)
+            raise unknown(f"{prefix}{key}", file)
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
     for name in known:
@@ -221,7 +229,8 @@ def _convert(hint: Any, value: Any, path: str, file: str) -> Any:
     raise _wrong(path, value, wanted.get(kinds[0], "names and texts"), file)
 
 
-def _unknown(path: str, file: str) -> UsageError:
+def unknown(path: str, file: str) -> UsageError:
+    """The error about a key that does not exist, with the nearest one that does."""
     valid = list(keys()) + [item.name for item in fields(Settings)]
     near = difflib.get_close_matches(path, valid, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]}?" if near else "Valid keys: " + ", ".join(keys())

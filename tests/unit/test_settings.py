@@ -24,6 +24,12 @@ def test_the_file_beats_the_default_and_a_variable_beats_the_file(load):
     assert (loaded.project.branch, loaded.project.deployment, loaded.ports.app) == ("main", "web", 9000)
 
 
+def test_a_variable_that_is_no_yaml_is_a_text(load):
+    assert load(LAB_PROJECT_HEALTH="[up").project.health == "[up"
+    with pytest.raises(UsageError, match=r"ports\.app must be a whole number"):
+        load(LAB_PORTS_APP="[9")
+
+
 def test_a_variable_is_typed_like_the_file(load):
     assert load(LAB_PORTS_APP="9001").ports.app == 9001
 
