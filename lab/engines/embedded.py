@@ -19,6 +19,7 @@ from subprocess import DEVNULL, Popen
 
 from lab import assets
 from lab.emulator.config import Config
+from lab.engines.background import gone, lock_owner
 from lab.engines.ports import require_free
 from lab.errors import LabError, UsageError
 from lab.model import Check, Endpoints
@@ -248,41 +249,15 @@ class EmbeddedEngine:
 
     def _pid(self) -> int | None:
         """The emulator's process: whoever holds the lock on the data folder."""
-        return _lock_owner(self._data / "lock")
+        return lock_owner(self._data / "lock")
 
     def _ended(self, pid: int, deadline: float) -> bool | Pending:
-        if self._pid() is None and _gone(pid):
+        if self._pid() is None and gone(pid):
             return True
         if time.monotonic() > deadline:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return Pending(f"pid {pid} is still there")
-
-
-def _lock_owner(path: Path) -> int | None:
-    """The process that holds ``path`` exclusively and wrote its pid into it, or None when nobody holds it."""
-
-    def look() -> int | Pending | None:
-        try:
-            with path.open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    text = file.read()
-                    return int(text) if text.isdecimal() else Pending("a process that has just begun")
-        except FileNotFoundError:
-            pass
-        return None
-
-    return wait_until("the emulator to write its pid", look, timeout=10, interval=0.02)
-
-
-def _gone(pid: int) -> bool:
-    """Whether a process has ended; one that its parent has not reaped yet (state Z) has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def _answer(url: str) -> str | None:

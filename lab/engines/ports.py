@@ -66,11 +66,17 @@ class Owner:
         return f"process {self.pid} has it: {self.command[:120]}"
 
 
-def owners(ports: Collection[int], files: Files) -> dict[int, Owner]:
-    """Who listens on each of the ports, as far as /proc lets this user see it; a free port is missing."""
+def owners(ports: Collection[int], files: Files, *, likely: int | None = None) -> dict[int, Owner]:
+    """Who listens on each of the ports, as far as /proc lets this user see it; a free port is missing.
+
+    Args:
+        ports: looked for in one pass.
+        files: how /proc is read.
+        likely: the process to look at first; the pass ends when every owner is found.
+    """
     wanted = dict(_sockets(ports, files))
     found = {port: Owner(None) for port in wanted.values()}
-    for pid in files.names("/proc") if wanted else ():
+    for pid in (str(likely), *files.names("/proc")) if wanted else ():
         if not pid.isdigit():
             continue
         for handle in files.names(f"/proc/{pid}/fd"):

@@ -113,22 +113,22 @@ class Tree:
 
         A part that does not exist stays as it is.
         """
-        todo = [part for part in path.split("/") if part not in {"", "."}][::-1]
+        ahead = [part for part in path.split("/") if part not in {"", "."}][::-1]
         done: list[str] = []
-        for _ in range(_LINKS + len(todo) + path.count("/") * _LINKS):
-            if not todo:
+        for _ in range(_LINKS + len(ahead) + path.count("/") * _LINKS):
+            if not ahead:
                 break
-            part = todo.pop()
+            part = ahead.pop()
             if part == "..":
                 done = done[:-1]
                 continue
             node = self.nodes.get("/".join([*done, part]))
-            if node is None or node.kind != LINK or (not todo and not last):
+            if node is None or node.kind != LINK or (not ahead and not last):
                 done.append(part)
                 continue
             if node.target.startswith("/"):
                 done = []
-            todo += [p for p in node.target.split("/") if p not in {"", "."}][::-1]
+            ahead += [p for p in node.target.split("/") if p not in {"", "."}][::-1]
         return "/".join(done)
 
     def match(self, pattern: str) -> list[str]:

@@ -31,11 +31,11 @@ def inside(root: Path, path: str) -> Path:
     Raises:
         OSError: a link points at itself.
     """
-    todo = [part for part in path.split("/") if part not in ("", ".")]
+    ahead = [part for part in path.split("/") if part not in ("", ".")]
     parts: list[str] = []
     hops = 0
-    while todo:
-        part = todo.pop(0)
+    while ahead:
+        part = ahead.pop(0)
         if part == "..":
             parts = parts[:-1]
             continue
@@ -49,7 +49,7 @@ def inside(root: Path, path: str) -> Path:
         target = str(here.readlink())
         if target.startswith("/"):
             parts = []
-        todo = [piece for piece in target.split("/") if piece not in ("", ".")] + todo
+        ahead = [piece for piece in target.split("/") if piece not in ("", ".")] + ahead
     return root.joinpath(*parts)
 
 
