@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from shlex import quote
 
-from lab.doctor.checks_resources import alive
 from lab.doctor.finding import Check, Seen, commands
 from lab.doctor.view import View, ours
-from lab.engines.ports import Owner, owners
+from lab.engines.ports import Owner
 
 HOST = "127.0.0.1"
 KEYS = {
@@ -45,10 +44,10 @@ def _holder(view: View, number: int) -> tuple[str, bool, str]:
     if container:
         name, own = container
         return f"container {name} has it", own, "stop that container:\n" + commands(f"docker stop {quote(name)}")
-    owner = owners([number], view.machine).get(number, Owner(None))
+    owner = view.listeners.get(number, Owner(None))
     if owner.pid is None:
         return str(owner), False, "see who it is, and end it:\n" + commands(f"sudo ss -ltnp 'sport = :{number}'")
-    own = owner.pid == alive(view, f"{view.state_folder}/embedded/lock")
+    own = owner.pid == view.alive("embedded/lock")
     return str(owner), own, "end that program:\n" + commands(f"kill {owner.pid}")
 
 

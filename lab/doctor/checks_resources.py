@@ -189,7 +189,7 @@ def leftovers(view: View) -> Seen:
 def stale(view: View) -> list[str]:
     """Half-written files of .lab/ and the emulator's "ready", while no process of this lab runs."""
     folder = view.state_folder
-    if any(alive(view, f"{folder}/{lock}") for lock in ("lock", "embedded/lock")):
+    if any(view.alive(lock) for lock in ("lock", "embedded/lock")):
         return []
     parts = [
         f"{place}/{name}"
@@ -199,13 +199,6 @@ def stale(view: View) -> list[str]:
     ]
     ready = f"{folder}/embedded/ready"
     return parts + ([ready] if view.machine.entry(ready) else [])
-
-
-def alive(view: View, lock: str) -> int | None:
-    """The living process of this lab that wrote its number into a lock file, or None."""
-    pid = view.read(lock).strip()
-    command = view.read(f"/proc/{pid}/cmdline") if pid.isdigit() else ""
-    return int(pid) if "lab" in command or "invoke" in command else None
 
 
 CHECKS = (

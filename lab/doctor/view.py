@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.doctor.machine import Machine, Reply
+from lab.engines.ports import Owner, owners
 from lab.settings import Settings
 
 GIB = 1024**3
@@ -67,8 +68,9 @@ class View:
     def __init__(self, machine: Machine, settings: Settings, engine: str | None) -> None:
         self.machine = machine
         self.settings = settings
-        self._asked = threading.Lock()
+        self._asking, self._looking = threading.Lock(), threading.Lock()
         self._docker: Docker | None = None
+        self._listeners: dict[int, Owner] | None = None
         self.engine = engine or self._automatic()
 
     def _automatic(self) -> str:
@@ -78,10 +80,25 @@ class View:
     @property
     def docker(self) -> Docker:
         """The engine's answers; asked once, whichever check comes first."""
-        with self._asked:
+        with self._asking:
             if self._docker is None:
                 self._docker = _ask(self.machine)
             return self._docker
+
+    @property
+    def listeners(self) -> dict[int, Owner]:
+        """Who has the lab's ports; looked up once, for all of them."""
+        with self._looking:
+            if self._listeners is None:
+                ports = vars(self.settings.ports).values()
+                self._listeners = owners(ports, self.machine, likely=self.alive("embedded/lock"))
+            return self._listeners
+
+    def alive(self, lock: str) -> int | None:
+        """The living process of this lab that wrote its number into a lock file of .lab/, or None."""
+        pid = self.read(f"{self.state_folder}/{lock}").strip()
+        command = self.read(f"/proc/{pid}/cmdline") if pid.isdigit() else ""
+        return int(pid) if "lab" in command or "invoke" in command else None
 
     @property
     def wsl(self) -> int:

@@ -108,8 +108,7 @@ TABLE = [
     ("ufw-and-vpn", "docker", "docker.quota", "ok", "98 of 100 pulls left", "", False),
     ("ubuntu-4gb", "docker", "earlier.packages", "warning",
      "GitLab (package), gitlab-runner (package)",
-     "$ sudo gitlab-ctl stop && sudo systemctl disable --now gitlab-runsvdir\n"
-     "$ sudo systemctl disable --now gitlab-runner", False),
+     "disable --now gitlab-runsvdir\n$ sudo systemctl disable --now gitlab-runner", False),
     ("ubuntu-4gb", "docker", "earlier.clusters", "warning",
      "running: container gitlab (gitlab/gitlab-ce:17.2.1-ce.0), kind cluster kind",
      "$ docker stop kind-control-plane", False),

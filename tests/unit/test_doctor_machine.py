@@ -68,6 +68,18 @@ def here(tmp_path):
     return ThisMachine(root, root, {"HOME": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/docker.sock"})
 
 
+class Counting(Recorded):
+    """Notes which processes' handles were listed."""
+
+    def __init__(self, recording):
+        super().__init__(recording)
+        self.listed = []
+
+    def names(self, path):
+        self.listed += [path] if path.endswith("/fd") else []
+        return super().names(path)
+
+
 def examine(machine, engine, **ports):
     found = doctor.examine(machine, Settings(ports=PortSettings(**ports)), engine=engine)
     return {finding.id: finding for finding in found}
@@ -146,6 +158,9 @@ def test_a_taken_port_of_this_machine_is_found_with_its_owner(here):
 def test_owners_of_several_ports_are_found_in_one_pass():
     machine = Recorded.load(MACHINES / "debian-without-docker.json")
     assert set(owners([5050, 8929, 9999], machine)) == {5050, 8929}
+    only = Counting(json.loads((MACHINES / "debian-without-docker.json").read_text()))
+    doctor.blocking(only, Settings(), "embedded")
+    assert only.listed == ["/proc/2211/fd"], "the lab's own process is looked at first, and once for all ports"
     assert owners([8443], Recorded.load(MACHINES / "port-5050-taken.json")) == {8443: Owner(None)}
 
 
