@@ -572,3 +572,18 @@ def test_an_application_that_is_malformed_is_refused(change, text):
         assert caught.value.code == 422
 
     run(scenario)
+
+
+def test_a_misspelt_field_is_refused_as_the_server_words_it():
+    async def scenario(world):
+        odd = config_map("a", "1").replace('"data"', '"datas"')
+        world.secret()
+        sha = world.git.commit({"k8s/ns.yaml": NAMESPACE, "k8s/a.yaml": odd})
+        world.create(policy={"automated": {"prune": True, "selfHeal": True}, "retry": {"limit": 0}})
+        text = await world.until("condition", lambda: world.condition("SyncError"))
+        reason = (
+            'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "datas"'
+        )
+        assert text == (f"Failed last sync attempt to [{sha}]: one or more objects failed to apply, reason: {reason}")
+
+    run(scenario)

@@ -45,6 +45,26 @@ def test_a_broken_manifest_is_an_error_and_other_yaml_is_not():
     assert manifests.load({"a.yaml": b"# +argocd:skip-file-rendering\n" + CONFIG_MAP}, {}) == []
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (
+            b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b\n",
+            "line 4: did not find expected ',' or '}'",
+        ),
+        (
+            CONFIG_MAP + b"---\napiVersion: v1\nkind: X\nmetadata:\n  a: b: c\n",
+            "line 4: mapping values are not allowed",
+        ),
+        (CONFIG_MAP + b"---\na: 1\n\tb: 2\n", "line 2: found "),
+    ],
+)
+def test_a_broken_manifest_is_explained_in_gos_words(body, text):
+    with pytest.raises(SourceError) as caught:
+        manifests.load({"a.yaml": body}, {})
+    assert f"failed to unmarshal manifest: error converting YAML to JSON: yaml: {text}" in str(caught.value)
+
+
 def test_json_files_hold_one_object():
     assert manifests.load({"a.json": b'{"kind": "Secret", "apiVersion": "v1"}'}, {})[0]["kind"] == "Secret"
     with pytest.raises(SourceError, match="Found multiple objects"):

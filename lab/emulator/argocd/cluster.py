@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from lab.emulator.argocd.objects import Key, annotations_of, key_of
 from lab.emulator.argocd.tracking import TRACKING_ID, owner
+from lab.emulator.kube.decoding import decode
 from lab.emulator.kube.errors import StatusError
 from lab.emulator.kube.resources import Resource
 from lab.emulator.kube.store import Change, Options, Store
@@ -119,6 +121,8 @@ class Cluster:
         options = Options(manager=MANAGER, dry_run=dry_run, validation="Strict" if validate else "Ignore", force=True)
         before = self.get(key)
         try:
+            if not server_side:
+                self._decoded(target, options)
             after = self._write(target, before, options, replace=replace, force=force)
         except StatusError as error:
             return "SyncFailed", error.message
@@ -129,6 +133,15 @@ class Cluster:
         return "Synced", f"{name} {_verb(before, after, replace=replace, server_side=server_side)}" + (
             " (dry run)" if dry_run else ""
         )
+
+    def _decoded(self, target: dict[str, Any], options: Options) -> None:
+        """Complain of what is no such object as the server does with a client's apply: before any typed merge.
+
+        Argo CD sends its manifests with sorted keys, so unknown fields are listed in that order.
+        """
+        found = self.resource(key_of(target).group, str(target["kind"]))
+        if found is not None and target["apiVersion"] == found.api_version:
+            decode(found, json.loads(json.dumps(_without_status(target), sort_keys=True)), options)
 
     def _write(
         self, target: dict[str, Any], before: dict[str, Any] | None, options: Options, *, replace: bool, force: bool

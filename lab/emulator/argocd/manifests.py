@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from yaml.scanner import ScannerError
 
 from lab.emulator.argocd import globs
 from lab.emulator.argocd.errors import SourceError
@@ -86,11 +87,29 @@ def _yaml(path: str, body: bytes) -> list[Any]:
     except (yaml.YAMLError, TypeError) as error:
         looks_like_object = all(mark in body for mark in (b"apiVersion:", b"kind:", b"metadata:"))
         if documents or looks_like_object:
-            name, text = posixpath.basename(path), re.sub(r"\s+", " ", str(error))
+            text = _explained(error, body) if isinstance(error, yaml.YAMLError) else str(error)
             raise SourceError(
-                f'Failed to unmarshal "{name}": failed to unmarshal manifest: {text}', "FailedPrecondition"
+                f'Failed to unmarshal "{posixpath.basename(path)}": failed to unmarshal manifest: {text}',
+                "FailedPrecondition",
             ) from None
     return documents
+
+
+def _explained(error: yaml.YAMLError, body: bytes) -> str:
+    """What sigs.k8s.io/yaml says: libyaml's problem, and a line counted from the start of its document.
+
+    Its ``fail`` adds one to a scanner's line (counted from 0), and none to a parser's.
+    """
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or re.sub(r"\s+", " ", str(error))
+    line = 0
+    if mark is not None:
+        before = body.decode(errors="replace").splitlines()[: mark.line]
+        separators = [number for number, text in enumerate(before) if text.startswith("---")]
+        line = mark.line - (separators[-1] + 1 if separators else 0)
+        line += isinstance(error, ScannerError) and line > 0
+    where = f"line {line}: " if line else ""
+    return f"error converting YAML to JSON: yaml: {where}{problem}"
 
 
 def _object(document: Any) -> dict[str, Any]:
