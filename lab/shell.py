@@ -13,6 +13,8 @@ from pathlib import Path
 from lab.errors import LabError, TimedOut
 
 _SHOWN = 2000
+_LAST_WORDS = 1.0
+"""Seconds that the pipes of a killed process are read on."""
 _left: list[subprocess.Popen[bytes]] = []
 
 
@@ -60,15 +62,10 @@ def run(
     except FileNotFoundError as error:
         raise LabError("LAB-CMD-01", f"{words[0]} is not installed.", hint=f"Install {words[0]}.") from error
     try:
-        stdout, stderr = process.communicate(stdin, timeout)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            problem = f"`{mask(' '.join(words), secrets)}` did not end within {timeout:g} s."
-            raise TimedOut("LAB-CMD-02", problem) from None
-        raise
+        stdout, stderr = _talk(process, stdin, timeout)
+    except subprocess.TimeoutExpired:
+        problem = f"`{mask(' '.join(words), secrets)}` did not end within {timeout:g} s."
+        raise TimedOut("LAB-CMD-02", problem) from None
     done = Completed(words, process.returncode, mask(stdout, secrets), mask(stderr, secrets))
     if check and done.code != 0:
         raise LabError(
@@ -77,6 +74,19 @@ def run(
             evidence=(done.stderr.strip() or done.stdout.strip())[-_SHOWN:],
         )
     return done
+
+
+def _talk(process: subprocess.Popen[str], stdin: str, timeout: float) -> tuple[str, str]:
+    """What the process prints until its end; whatever cuts that short, a Ctrl-C too, kills its group."""
+    try:
+        return process.communicate(stdin, timeout)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # What has left the group may keep the pipes open for as long as it likes.
+        with process, contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_LAST_WORDS)
+        raise
 
 
 def launch(argv: Sequence[str | Path], *, patience: float, cwd: Path | None = None) -> int | None:

@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -78,3 +79,11 @@ def test_a_program_that_cannot_be_started_is_named(tmp_path, content):
         program.chmod(0o755)
     with pytest.raises(LabError, match=r"browser\.exe cannot be started"):
         launch([program], patience=1)
+
+
+@pytest.mark.timeout(30)
+def test_a_descendant_that_left_the_group_cannot_hold_up_the_end(tmp_path):
+    script = 'setsid sh -c \'echo $$ > "$0.new"; mv "$0.new" "$0"; exec sleep 300\' "$0" & wait'
+    with pytest.raises(TimedOut, match="did not end within"):
+        run(["sh", "-c", script, tmp_path / "pid"], timeout=2)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
