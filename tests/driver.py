@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT
 from ports import free_ports
 
+ROOT = Path(__file__).resolve().parent.parent
 PORTS = ("gitlab", "registry", "kubernetes", "argocd", "app")
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from conftest import ROOT
+from driver import ROOT
 
 from lab import logs
 from lab.errors import UsageError
