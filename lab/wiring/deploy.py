@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lab import argocd, assets, git, pipeline, source
@@ -14,6 +15,9 @@ from lab.wiring.context import Wiring
 _APPEARS = 15.0
 """Seconds until GitLab has made the pipeline of a push; its post-receive job runs in the background."""
 _SAMPLE = "gitlab/project"
+_TRAILER = re.compile(r"^Source-Commit: ([0-9a-f]{40})$", re.MULTILINE)
+_HISTORY = 50
+"""How many commits of a branch are looked at."""
 AUTHOR = git.Person("GitOps Lab", "lab@lab.test", "2026-01-01T00:00:00Z")
 
 Document = dict[str, Any]
@@ -102,6 +106,22 @@ def _holds_manifest(lab: Wiring) -> bool:
     return lab.forge.file(lab.project.image_file, lab.project.config_branch) is not None
 
 
+def _lost(lab: Wiring, head: str) -> str | None:
+    """Which commit of the code the config branch was set back to although a later one was deployed, or None.
+
+    Its history tells: a revert is a commit on top and is left alone, a branch that was moved back has lost commits.
+    Only the sample's pipeline is known to leave `Source-Commit` in each of them.
+    """
+    if lab.owned:
+        return None
+    messages = [str(commit.get("message", "")) for commit in lab.forge.commits(lab.project.config_branch, _HISTORY)]
+    recorded = [found.group(1) for found in map(_TRAILER.search, messages) if found]
+    if not recorded or head in recorded:
+        return None
+    older = {commit["id"] for commit in lab.forge.commits(lab.project.branch, _HISTORY)}
+    return recorded[0] if recorded[0] in older else None
+
+
 def _probe_pipeline(lab: Wiring) -> Probe:
     project = lab.project
     if not _holds_manifest(lab):
@@ -112,6 +132,8 @@ def _probe_pipeline(lab: Wiring) -> Probe:
         return Needed(f"pipeline {row['id']} {row['status']}")
     if row and row["status"] == "failed" and pipeline.lost_its_runner(lab.forge.jobs(row["id"])):
         return Needed(f"pipeline {row['id']} lost its runner")
+    if row and row["status"] == "success" and (back := _lost(lab, row["sha"])):
+        return Needed(f"{project.config_branch} was set back to {back[:8]}, {row['sha'][:8]} had been deployed")
     return Satisfied(f"{project.config_branch} holds {project.image_file}")
 
 
@@ -121,7 +143,8 @@ def _act_pipeline(lab: Wiring, context: StepContext) -> str:
     if head is None:
         raise LabError("LAB-PIPE-04", f"Branch {project.branch} has gone from GitLab.", hint="invoke up")
     row = _first(lab, context, head)
-    if row["status"] in pipeline.ENDED and row["status"] != "success":
+    undone = not _holds_manifest(lab) or _lost(lab, head)  # what a pipeline that succeeded had committed
+    if row["status"] in pipeline.ENDED and (row["status"] != "success" or undone):
         context.report(f"pipeline {row['id']} {row['status']}, starting another one")
         row = forge.create(forge.at("pipeline"), {"ref": project.branch})
     try:

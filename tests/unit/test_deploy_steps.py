@@ -1,0 +1,60 @@
+"""When `up` starts a pipeline: the config branch lacks the manifests, or was moved back; never against a revert."""
+
+from __future__ import annotations
+
+import pytest
+from world import SHA, P, world
+
+from lab import wiring
+from lab.plan import Needed, Probe, Satisfied, StepContext
+
+OLD = "b2" * 20
+MANIFEST = f"{P}/repository/files/k8s%2Fhichat.yaml/raw"
+
+
+@pytest.fixture
+def healthy(tmp_path):
+    with world(tmp_path) as made:
+        yield made
+
+
+def probe(made) -> Probe:
+    steps = wiring.steps(lambda: made.endpoints, made.settings, made.state, lambda _token: None)
+    return next(step for step in steps if step.name == "pipeline").probe(StepContext())
+
+
+def config_branch(made, *messages: str, code: tuple[str, ...] = (SHA, OLD)) -> None:
+    rows = {
+        "k8s-config": [{"id": f"{number:040x}", "message": text} for number, text in enumerate(messages)],
+        "master": [{"id": sha, "message": "feat: x"} for sha in code],
+    }
+    made.gitlab.on("GET", f"{P}/repository/commits", lambda request: (200, rows[request.query["ref_name"][0]]))
+
+
+def test_a_branch_that_carries_the_newest_commit_needs_nothing(healthy):
+    assert isinstance(probe(healthy), Satisfied)
+
+
+def test_a_branch_without_the_manifest_needs_a_pipeline(healthy):
+    healthy.gitlab.on("GET", MANIFEST, (404, {"message": "404 File Not Found"}))
+    assert isinstance(probe(healthy), Needed)
+
+
+def test_a_branch_that_was_moved_back_needs_a_pipeline(healthy):
+    config_branch(healthy, f"chore: update image\n\nSource-Commit: {OLD}\n")
+    found = probe(healthy)
+    assert isinstance(found, Needed)
+    assert OLD[:8] in found.why
+    assert SHA[:8] in found.why
+
+
+def test_a_revert_on_top_is_somebodys_decision(healthy):
+    config_branch(
+        healthy, "Revert chore: update image", f"chore: y\n\nSource-Commit: {SHA}", f"z\n\nSource-Commit: {OLD}"
+    )
+    assert isinstance(probe(healthy), Satisfied)
+
+
+def test_a_code_branch_that_was_moved_back_is_not_deployed_by_the_lab(healthy):
+    config_branch(healthy, f"x\n\nSource-Commit: {OLD}", code=(SHA,))
+    assert isinstance(probe(healthy), Satisfied)
