@@ -1,6 +1,7 @@
 """The variables that a job sees, in GitLab's order of precedence (lowest first).
 
-predefined < YAML (root, then job) < dotenv of earlier jobs < project variables < pipeline variables < manual ones.
+predefined < YAML (root, then job) < dotenv of earlier jobs < instance < groups, outermost first < project < pipeline
+variables < manual ones.
 Source: GitLab doc/ci/variables/_index.md.
 """
 
@@ -13,28 +14,31 @@ from lab.emulator.ci import predefined
 from lab.emulator.ci.model import Job, Pipeline, Runner
 from lab.emulator.ci.patterns import wildcard_matches
 from lab.emulator.ci.status import base_name
-from lab.emulator.ci.store import Store
+from lab.emulator.ci.store import INSTANCE, Owner, Store
 from lab.emulator.ci.variables import Variable, expand_text, from_yaml, merged, values
 from lab.emulator.config import Config
 from lab.emulator.gitlab.model import Project
 
 DeployToken = Callable[[int], "tuple[str, str] | None"]
+Groups = Callable[[Project], "list[int]"]
 
 
 class Scope:
     """Collects variables for rules and for jobs."""
 
-    def __init__(self, config: Config, store: Store, deploy_token: DeployToken) -> None:
+    def __init__(self, config: Config, store: Store, deploy_token: DeployToken, groups: Groups) -> None:
+        """``groups`` answers the ids of the groups that a project lies in, outermost first."""
         self._config = config
         self._store = store
         self._deploy_token = deploy_token
+        self._groups = groups
 
     def of_pipeline(self, project: Project, pipeline: Pipeline, root: dict[str, Any]) -> list[Variable]:
         """For ``workflow: rules`` and ``include: rules``: no job yet."""
         return merged(
             self._common(project, pipeline),
             from_yaml(root),
-            self._project_variables(project, pipeline, environment=""),
+            *self._stored(project, pipeline, environment=""),
             given(pipeline.variables),
         )
 
@@ -54,7 +58,7 @@ class Scope:
             common,
             yaml,
             self._dotenv(job),
-            self._project_variables(project, pipeline, environment),
+            *self._stored(project, pipeline, environment),
             given(pipeline.variables),
             given(job.manual_variables),
         )
@@ -68,10 +72,15 @@ class Scope:
             *predefined.user(pipeline.user),
         ]
 
-    def _project_variables(self, project: Project, pipeline: Pipeline, environment: str) -> list[Variable]:
+    def _stored(self, project: Project, pipeline: Pipeline, environment: str) -> list[list[Variable]]:
+        """What was set for the instance, for the groups around the project, and for the project itself."""
+        owners = [INSTANCE, *(Owner("group", group) for group in self._groups(project)), Owner("project", project.id)]
+        return [self._variables_of(owner, pipeline, environment) for owner in owners]
+
+    def _variables_of(self, owner: Owner, pipeline: Pipeline, environment: str) -> list[Variable]:
         """Protected ones only on protected refs; of several scopes the most specific one that fits."""
         found = []
-        rows = self._store.variables(project.id)
+        rows = self._store.variables(owner)
         for row in sorted(rows, key=lambda r: len(r["environment_scope"].replace("*", ""))):
             if row["protected"] and not pipeline.protected:
                 continue

@@ -48,7 +48,7 @@ class Ci:
         self.store = Store(gitlab.database, gitlab.config.data / "ci")
         self.queue = Queue(self.store, self._shared_runners)
         self.engine = Engine(self.store, self.queue)
-        self.scope = Scope(gitlab.config, self.store, self._deploy_token)
+        self.scope = Scope(gitlab.config, self.store, self._deploy_token, self._groups_around)
         self.creator = Creator(self.store, self.engine, self.scope, gitlab.repositories)
         self.present = Presenter(gitlab.config.gitlab_url, self.store, gitlab.users)
         self.stopping = False
@@ -247,6 +247,10 @@ class Ci:
     def _shared_runners(self, project_id: int) -> bool:
         project = self.gitlab.projects.get(project_id)
         return project is not None and bool(project.data.get("shared_runners_enabled", True))
+
+    def _groups_around(self, project: Project) -> list[int]:
+        spaces = self.gitlab.namespaces.chain(project.data["namespace_id"])
+        return [space.id for space in reversed(spaces) if space.kind == "group"]
 
     def _deploy_token(self, project_id: int) -> tuple[str, str] | None:
         """User and value of the token with the special name (contracts B.12)."""

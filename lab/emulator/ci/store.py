@@ -6,10 +6,21 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab.emulator.ci.model import ALIVE, Document, Job, Pipeline, Runner
 from lab.emulator.database import Database
+
+
+class Owner(NamedTuple):
+    """Whose variables: ``kind`` is ``project``, ``group`` or ``instance``."""
+
+    kind: str
+    id: int
+
+
+INSTANCE = Owner("instance", 0)
+_VARIABLES = {"project": "ci_variables", "group": "ci_group_variables", "instance": "ci_instance_variables"}
 
 
 class Store:
@@ -163,14 +174,14 @@ class Store:
         """Drop the note of a push."""
         self._database.delete("ci_push", number)
 
-    def variables(self, project_id: int) -> list[dict[str, Any]]:
-        """A project's variables in API form, in order of creation."""
-        body = self._database.get("ci_variables", project_id)
+    def variables(self, owner: Owner) -> list[dict[str, Any]]:
+        """An owner's variables in API form, in order of creation."""
+        body = self._database.get(_VARIABLES[owner.kind], owner.id)
         return list(body) if body else []
 
-    def put_variables(self, project_id: int, variables: list[dict[str, Any]]) -> None:
-        """Replace a project's variables."""
-        self._database.put("ci_variables", project_id, variables)
+    def put_variables(self, owner: Owner, variables: list[dict[str, Any]]) -> None:
+        """Replace an owner's variables."""
+        self._database.put(_VARIABLES[owner.kind], owner.id, variables)
 
     def groups(self, project_id: int) -> list[dict[str, Any]]:
         """A project's resource groups in API form."""

@@ -1,4 +1,4 @@
-"""REST: a project's CI/CD variables (contracts B.13)."""
+"""REST: CI/CD variables of projects, groups and the instance (contracts B.13)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from lab.emulator.gitlab.model import MAINTAINER, ApiError
+from lab.emulator.ci.store import INSTANCE, Owner
+from lab.emulator.gitlab.model import MAINTAINER, OWNER, ApiError
 from lab.emulator.gitlab.paging import page
 from lab.emulator.gitlab.parameters import Parameters
 
@@ -20,27 +21,30 @@ _SEVERAL = "There are multiple variables with provided parameters. Please use 'f
 
 
 class VariablesApi:
-    """Routes under ``/projects/:id/variables``."""
+    """Routes under ``/projects/:id/variables``, ``/groups/:id/variables`` and ``/admin/ci/variables``."""
 
     def __init__(self, ci: Ci) -> None:
         self._ci = ci
-        base = "/api/v4/projects/{id}/variables"
         routes = ci.gitlab.app.router
-        routes.add_get(base, self.index)
-        routes.add_post(base, self.create)
-        routes.add_get(f"{base}/{{key}}", self.get)
-        routes.add_put(f"{base}/{{key}}", self.update)
-        routes.add_delete(f"{base}/{{key}}", self.delete)
+        for place in ("projects/{id}/variables", "groups/{group}/variables", "admin/ci/variables"):
+            base = f"/api/v4/{place}"
+            routes.add_get(base, self.index)
+            routes.add_post(base, self.create)
+            routes.add_get(f"{base}/{{key}}", self.get)
+            routes.add_put(f"{base}/{{key}}", self.update)
+            routes.add_delete(f"{base}/{{key}}", self.delete)
 
     async def index(self, request: web.Request) -> web.Response:
         """``GET variables``."""
-        return page(request, self._rows(request)[1], _shown)
+        owner, rows = self._rows(request)
+        return page(request, rows, lambda row: _shown(row, owner))
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST variables``."""
-        project_id, rows = self._rows(request)
+        owner, rows = self._rows(request)
         body = await Parameters.of(request)
         body.require("key", "value")
+        _refuse_foreign(body, owner)
         hidden = body.boolean("masked_and_hidden")
         row = {
             "variable_type": body.choice("variable_type", ("env_var", "file"), "env_var"),
@@ -56,18 +60,20 @@ class VariablesApi:
         if hidden and body.boolean("masked"):
             raise ApiError(400, {"error": "masked, masked_and_hidden are mutually exclusive"})
         _validate(row, rows)
-        self._ci.store.put_variables(project_id, [*rows, row])
-        return web.json_response(_shown(row), status=201)
+        self._ci.store.put_variables(owner, [*rows, row])
+        return web.json_response(_shown(row, owner), status=201)
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET variables/:key``."""
-        body = await Parameters.of(request)
-        return web.json_response(_shown(_find(self._rows(request)[1], request.match_info["key"], body)))
+        owner, rows = self._rows(request)
+        row = _find(rows, request.match_info["key"], await Parameters.of(request))
+        return web.json_response(_shown(row, owner))
 
     async def update(self, request: web.Request) -> web.Response:
         """``PUT variables/:key``."""
-        project_id, rows = self._rows(request)
+        owner, rows = self._rows(request)
         body = await Parameters.of(request)
+        _refuse_foreign(body, owner)
         row = _find(rows, request.match_info["key"], body)
         changed = dict(row)
         for name in ("value", "environment_scope", "description"):
@@ -82,19 +88,34 @@ class VariablesApi:
             raise ApiError.message(400, {"masked": ["The visibility of a hidden variable cannot be changed."]})
         others = [other for other in rows if other is not row]
         _validate(changed, others)
-        self._ci.store.put_variables(project_id, [changed if other is row else other for other in rows])
-        return web.json_response(_shown(changed))
+        self._ci.store.put_variables(owner, [changed if other is row else other for other in rows])
+        return web.json_response(_shown(changed, owner))
 
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE variables/:key``."""
-        project_id, rows = self._rows(request)
+        owner, rows = self._rows(request)
         row = _find(rows, request.match_info["key"], await Parameters.of(request))
-        self._ci.store.put_variables(project_id, [other for other in rows if other is not row])
+        self._ci.store.put_variables(owner, [other for other in rows if other is not row])
         return web.Response(status=204)
 
-    def _rows(self, request: web.Request) -> tuple[int, list[dict[str, Any]]]:
-        _, project = self._ci.gitlab.access.project(request, MAINTAINER)
-        return project.id, self._ci.store.variables(project.id)
+    def _rows(self, request: web.Request) -> tuple[Owner, list[dict[str, Any]]]:
+        access = self._ci.gitlab.access
+        if "id" in request.match_info:
+            owner = Owner("project", access.project(request, MAINTAINER)[1].id)
+        elif "group" in request.match_info:
+            owner = Owner("group", access.group(request, OWNER).id)
+        else:
+            access.administrator(request)
+            owner = INSTANCE
+        return owner, self._ci.store.variables(owner)
+
+
+def _refuse_foreign(body: Parameters, owner: Owner) -> None:
+    """Scopes of group variables take a licence; the instance has neither scopes nor hidden variables."""
+    if owner.kind != "project" and body.text("environment_scope", "*") not in {"", "*"}:
+        raise ApiError.message(400, f"not emulated: environment_scope of a variable of the {owner.kind}")
+    if owner == INSTANCE and body.boolean("masked_and_hidden"):
+        raise ApiError.message(400, "not emulated: masked_and_hidden variables of the instance")
 
 
 def _find(rows: list[dict[str, Any]], key: str, body: Parameters) -> dict[str, Any]:
@@ -126,6 +147,8 @@ def _validate(row: dict[str, Any], others: list[dict[str, Any]]) -> None:
         raise ApiError.message(400, errors)
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any], owner: Owner) -> dict[str, Any]:
     """A hidden variable's value is never given out again."""
+    if owner == INSTANCE:
+        return {key: value for key, value in row.items() if key not in {"hidden", "environment_scope"}}
     return {**row, "value": None} if row["hidden"] else row

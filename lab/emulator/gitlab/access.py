@@ -152,6 +152,20 @@ class Access:
             self.require(caller, project, minimum_level)
         return caller, project
 
+    def group(self, request: web.Request, minimum_level: int) -> Namespace:
+        """The group in path parameter ``group``.
+
+        Raises ApiError 401 as `api` does, 404 when the group is invisible, 403 when the level is too low.
+        """
+        caller = self.api(request)
+        group = self._namespaces.find(request.match_info["group"])
+        level = self.namespace_level(caller, group) if group else NO_ACCESS
+        if group is None or group.kind != "group" or (group.visibility == "private" and level == NO_ACCESS):
+            raise ApiError.not_found("Group")
+        if level < minimum_level:
+            raise ApiError.message(403, "403 Forbidden")
+        return group
+
     def require(self, caller: Caller, project: Project, minimum_level: int) -> None:
         """Raise ApiError 403 unless the caller has the level."""
         if self.level(caller, project) < minimum_level:
