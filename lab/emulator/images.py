@@ -9,23 +9,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import shutil
-import tarfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from lab.emulator.docker import challenge, layer, oci
-from lab.emulator.docker import store as stores
+from lab.emulator.docker import challenge, oci
 from lab.emulator.docker.oci import Descriptor
 from lab.emulator.docker.references import InvalidReferenceError, Reference, parse
 from lab.emulator.docker.store import Store
-from lab.emulator.docker.tree import DIRECTORY, LINK, Node, Tree, apply_layer
+from lab.emulator.unpacking import UnpackError, rootfs, unpack
 
 Credentials = Callable[[str], tuple[str, str] | None]
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
@@ -86,8 +81,8 @@ def present(reference: str, cache: Path) -> Image | None:
     found = store.by_reference(name)
     if found is None:
         return None
-    rootfs = _rootfs(cache, found.digest)
-    return Image(str(name), found.digest, dict(found.config.get("config") or {}), rootfs) if rootfs.exists() else None
+    files = rootfs(cache, found.digest)
+    return Image(str(name), found.digest, dict(found.config.get("config") or {}), files) if files.exists() else None
 
 
 async def pull(
@@ -116,10 +111,13 @@ async def pull(
     except (KeyError, TypeError, ValueError) as error:
         message = f'rpc error: code = Unknown desc = failed to pull and unpack image "{name}": bad manifest: {error!r}'
         raise PullError("ErrImagePull", message) from error
-    rootfs = await asyncio.to_thread(_unpack, store, cache, image)
+    try:
+        files = await asyncio.to_thread(unpack, store, cache, image)
+    except UnpackError as error:
+        raise PullError("ErrImagePull", str(error)) from error
     if name.tag:
         store.tag(name, image.digest)
-    return Image(str(name), digest, dict(image.config.get("config") or {}), rootfs)
+    return Image(str(name), digest, dict(image.config.get("config") or {}), files)
 
 
 def _for_this_machine(digest: str, index: dict[str, Any]) -> str:
@@ -240,65 +238,3 @@ class _Remote:
 
     def _resolving(self, text: str) -> str:
         return f'failed to resolve reference "{self._name}": {text}'
-
-
-def _rootfs(cache: Path, digest: str) -> Path:
-    return cache / "rootfs" / digest.partition(":")[2]
-
-
-def _unpack(store: Store, cache: Path, image: stores.Image) -> Path:
-    """The image's files, unpacked once; a folder under its final name is complete."""
-    target = _rootfs(cache, image.digest)
-    if target.exists():
-        return target
-    target.parent.mkdir(exist_ok=True)
-    temporary = target.with_name(f".{target.name[:12]}-{os.getpid()}-{os.urandom(4).hex()}")
-    tree = Tree()
-    archives = []
-    try:
-        for blob in image.layers:
-            if blob.media_type not in oci.READABLE_LAYERS:
-                raise PullError("ErrImagePull", f"not emulated: layers of type {blob.media_type}")
-            archives.append(layer.read(store, blob))
-            apply_layer(tree, archives[-1])
-        write(tree, temporary)
-        with suppress(OSError):  # another pull of the same image was faster
-            temporary.rename(target)
-    except (tarfile.TarError, ValueError, EOFError, OSError) as error:
-        raise PullError("ErrImagePull", f"failed to extract layer: {error}") from error
-    finally:
-        for archive in archives:
-            archive.close()
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
-
-
-def write(tree: Tree, folder: Path) -> None:
-    """Write a tree below ``folder``, which must not exist.
-
-    Every path is resolved inside the tree first, so no symbolic link can lead a file out of the folder. Owners are not
-    kept (nobody but root could), and the owner may always read and write, so that the folder can be removed.
-    """
-    folder.mkdir()
-    for path, node in tree.walk(""):
-        parent, _, name = path.rpartition("/")
-        inside = tree.resolve(parent)
-        place = folder.joinpath(inside, name) if inside else folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if node.kind == DIRECTORY:
-            place.mkdir(exist_ok=True)
-            place.chmod((node.mode & 0o777) | 0o700)
-        elif node.kind == LINK:
-            place.unlink(missing_ok=True)
-            place.symlink_to(node.target)
-        else:
-            _write_file(place, node)
-
-
-def _write_file(place: Path, node: Node) -> None:
-    if node.content is None or place.is_dir():
-        return
-    place.unlink(missing_ok=True)
-    with node.content.open() as source, place.open("wb") as target:
-        shutil.copyfileobj(source, target, _CHUNK)
-    place.chmod((node.mode & 0o777) | 0o600)

@@ -9,8 +9,8 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from lab.emulator.kube.kinds import pod_defaults
-from lab.emulator.kube.objects import Object, uid_of
+from lab.emulator.kube.kinds import beginnings, pod_defaults
+from lab.emulator.kube.objects import Object
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -21,9 +21,7 @@ def apply(group: str, plural: str, obj: Object, *, creating: bool) -> None:
     if always:
         always(obj)
     if creating:
-        first = _FIRST.get((group, plural))
-        if first:
-            first(obj)
+        beginnings.apply(group, plural, obj)
 
 
 def _spec(obj: Object) -> Object:
@@ -202,69 +200,6 @@ def _definition(obj: Object) -> None:
     _fill(spec.setdefault("conversion", {}), strategy="None")
 
 
-def _new_pod(obj: Object) -> None:
-    obj["status"] = {"phase": "Pending", "qosClass": pod_defaults.quality(obj["spec"])}
-
-
-def _new_namespace(obj: Object) -> None:
-    obj["spec"] = {"finalizers": ["kubernetes"]}
-    obj["status"] = {"phase": "Active"}
-
-
-def _new_service(obj: Object) -> None:
-    obj["status"] = {"loadBalancer": {}}
-
-
-def _pending(obj: Object) -> None:
-    obj["status"] = {"phase": "Pending"}
-
-
-def _load_balanced(obj: Object) -> None:
-    obj["status"] = {"loadBalancer": {}}
-
-
-def _empty_status(obj: Object) -> None:
-    obj["status"] = {}
-
-
-def _new_set(obj: Object) -> None:
-    obj["status"] = {"replicas": 0}
-
-
-def _new_daemon_set(obj: Object) -> None:
-    obj["status"] = {
-        "currentNumberScheduled": 0,
-        "numberMisscheduled": 0,
-        "desiredNumberScheduled": 0,
-        "numberReady": 0,
-    }
-
-
-def _new_stateful_set(obj: Object) -> None:
-    obj["status"] = {"replicas": 0, "availableReplicas": 0}
-
-
-def _new_autoscaler(obj: Object) -> None:
-    obj["status"] = {"desiredReplicas": 0, "currentMetrics": None}
-
-
-def _new_budget(obj: Object) -> None:
-    obj["status"] = {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
-
-
-def _new_job(obj: Object) -> None:
-    """The selector and labels by which a job finds its pods (pkg/registry/batch/job/strategy.go)."""
-    obj["status"] = {}
-    spec = obj["spec"]
-    if spec.get("manualSelector"):
-        return
-    uid, name = uid_of(obj), obj["metadata"]["name"]
-    labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
-    labels.update({"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
-                   "controller-uid": uid, "job-name": name})  # fmt: skip
-    spec.setdefault("selector", {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}})
-
-
 _DEFAULTS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("", "pods"): _pod,
     ("", "services"): _service,
@@ -288,23 +223,4 @@ _DEFAULTS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("storage.k8s.io", "storageclasses"): _storage_class,
     ("scheduling.k8s.io", "priorityclasses"): _priority_class,
     ("apiextensions.k8s.io", "customresourcedefinitions"): _definition,
-}
-
-_FIRST: dict[tuple[str, str], Callable[[Object], None]] = {
-    ("", "pods"): _new_pod,
-    ("", "namespaces"): _new_namespace,
-    ("", "services"): _new_service,
-    ("", "persistentvolumeclaims"): _pending,
-    ("", "persistentvolumes"): _pending,
-    ("", "replicationcontrollers"): _new_set,
-    ("", "resourcequotas"): _empty_status,
-    ("apps", "deployments"): _empty_status,
-    ("apps", "replicasets"): _new_set,
-    ("apps", "statefulsets"): _new_stateful_set,
-    ("apps", "daemonsets"): _new_daemon_set,
-    ("batch", "jobs"): _new_job,
-    ("batch", "cronjobs"): _empty_status,
-    ("networking.k8s.io", "ingresses"): _load_balanced,
-    ("autoscaling", "horizontalpodautoscalers"): _new_autoscaler,
-    ("policy", "poddisruptionbudgets"): _new_budget,
 }
