@@ -13,7 +13,7 @@ from lab.emulator.component import Tasks
 from lab.emulator.config import Config
 from lab.emulator.images import pull
 from lab.emulator.kube.store import Change
-from lab.emulator.workloads import claims, ingress_status, scheduling, unserved
+from lab.emulator.workloads import claims, ingress_status, scheduling, system, unserved
 from lab.emulator.workloads.cluster import (
     CLAIMS,
     CONFIG_MAPS,
@@ -120,6 +120,7 @@ class Workloads:
         scheduling.register(self._cluster)
         claims.ensure_class(self._cluster)
         ingress_status.ensure_class(self._cluster)
+        system.ensure(self._cluster)
         self._resume()
         await self._ingress.start()
 
