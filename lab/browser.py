@@ -30,7 +30,7 @@ def address(place: str, endpoints: Endpoints, hosts_file: hosts.HostsFile) -> st
         UsageError: there is no such place.
     """
     if place not in PLACES:
-        raise UsageError("LAB-OPEN-01", f"There is no {place or 'place without a name'}.", hint=_USAGE)
+        raise UsageError("LAB-OPEN-01", f"There is no place named {place!r}.", hint=_USAGE)
     if place == "gitlab":
         name = urlsplit(endpoints.gitlab).hostname or ""
         known = name == hosts.ADDRESS or _in_file(name, hosts_file)

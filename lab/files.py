@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -62,11 +63,18 @@ def swap(staged: Path, path: Path) -> None:
 
 
 def _dress(staged: Path, path: Path) -> None:
-    """Mode, extended attributes (SELinux) and owner of ``path``; the times are new."""
-    shutil.copystat(path, staged)
-    os.utime(staged)
-    old, new = path.stat(), staged.stat()
+    """Mode, extended attributes (SELinux) and owner of ``path``; the times are new.
+
+    A Windows drive in WSL may refuse to set what it does not keep; what counts is that the mode is the same.
+    """
+    old = path.stat()
+    with contextlib.suppress(PermissionError):
+        shutil.copystat(path, staged)
+        os.utime(staged)
+    new = staged.stat()
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        with contextlib.suppress(PermissionError):  # a group that its owner is not in; mode and contents are right
+        with contextlib.suppress(PermissionError):  # a group that its owner is not in
             os.chown(staged, old.st_uid, old.st_gid)
-            staged.chmod(old.st_mode & 0o7777)  # chown takes the set-id bits away
+            staged.chmod(stat.S_IMODE(old.st_mode))  # chown takes the set-id bits away
+    if stat.S_IMODE(staged.stat().st_mode) != stat.S_IMODE(old.st_mode):
+        raise PermissionError(errno.EPERM, "its mode cannot be kept", str(path))
