@@ -148,7 +148,6 @@ def test_bootstrap_installs_a_changed_token_but_not_a_changed_password(tmp_path)
     assert access.basic("root", "another-One9") is None
     assert access.basic("root", "glpat-zzzzzzzzzzzzzzzzzzzz")
     assert access.basic("root", TOKEN)
-    database.close()
     assert len(GitLab(two, database).tokens.all()) == 2
     database.close()
     assert TOKEN.encode() not in (tmp_path / "x.sqlite3").read_bytes()
@@ -755,5 +754,60 @@ def test_deploy_tokens_may_share_a_user_name(tmp_path):
             values.append(token["token"])
         for value in values:
             await client.git("ls-remote", client.address("root/hichat", "reader", value))
+
+    _run(scenario, tmp_path)
+
+
+# -- commits that repeat or undo others ------------------------------------------------------------------------------
+
+
+async def _commit(client, project, path, content, **more):
+    actions = [{"action": "create", "file_path": path, "content": content}]
+    body = {"branch": "main", "commit_message": f"change {path}", "actions": actions, **more}
+    status, made = await client("POST", f"/projects/{project['id']}/repository/commits", body)
+    assert status == 201, made
+    return made["id"]
+
+
+def test_a_revert_undoes_a_commit_and_is_a_push(tmp_path):
+    async def scenario(client):
+        pushes = []
+        project = await _with_commit(client)
+        base = f"/projects/{project['id']}/repository"
+        sha = await _commit(client, project, "a.txt", "a\n", commit_message="add a\n\nfor a reason")
+        await _commit(client, project, "b.txt", "b\n")
+        client.gitlab.on_push.append(pushes.append)
+        status, body = await client("POST", f"{base}/commits/{sha}/revert", {"branch": "main", "dry_run": True})
+        assert (status, body, pushes) == (200, {"dry_run": "success"}, [])
+        status, made = await client("POST", f"{base}/commits/{sha}/revert", {"branch": "main"})
+        assert (status, made["message"]) == (201, f'Revert "add a"\n\nThis reverts commit {sha}')
+        assert [push.after for push in pushes] == [made["id"]]
+        _, tree = await client("GET", f"{base}/tree?ref=main")
+        assert [row["name"] for row in tree] == ["README.md", "b.txt"]
+        status, body = await client("POST", f"{base}/commits/{sha}/revert", {"branch": "main"})
+        assert (status, body["error_code"]) == (400, "conflict")
+        assert body["message"].startswith("Sorry, we cannot revert this commit automatically.")
+
+    _run(scenario, tmp_path)
+
+
+def test_a_cherry_pick_keeps_its_author(tmp_path):
+    async def scenario(client):
+        project = await _with_commit(client)
+        base = f"/projects/{project['id']}/repository"
+        await client("POST", f"{base}/branches", {"branch": "release", "ref": "main"})
+        person = {"author_name": "Mia", "author_email": "mia@example.com"}
+        sha = await _commit(client, project, "a.txt", "a\n", **person)
+        status, made = await client("POST", f"{base}/commits/{sha}/cherry_pick", {"branch": "release"})
+        assert (status, made["author_name"], made["committer_name"]) == (201, "Mia", "Administrator")
+        assert made["message"] == f"change a.txt\n\n(cherry picked from commit {sha})"
+        status, body = await client("POST", f"{base}/commits/{sha}/cherry_pick", {"branch": "release"})
+        assert (status, body["error_code"]) == (400, "empty")
+        status, body = await client("POST", f"{base}/commits/{sha}/cherry_pick", {"branch": "nope"})
+        assert (status, body["message"]) == (404, "404 Branch Not Found")
+        status, body = await client("POST", f"{base}/commits/{sha}/cherry_pick", {})
+        assert (status, body["error"]) == (400, "branch is missing")
+        status, body = await client("GET", f"{base}/commits/{sha}/signature")
+        assert (status, body["message"]) == (404, "404 Signature Not Found")
 
     _run(scenario, tmp_path)

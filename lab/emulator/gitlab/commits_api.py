@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from lab.emulator.gitlab.commit_replay import CHERRY_PICK, REVERT, CommitReplay
 from lab.emulator.gitlab.commit_writer import Change
 from lab.emulator.gitlab.diffs import diffs, stats
 from lab.emulator.gitlab.git import GitError
@@ -25,6 +26,7 @@ class CommitsApi:
 
     def __init__(self, gitlab: GitLab) -> None:
         self._gitlab = gitlab
+        self._replay = CommitReplay(gitlab)
         router, base = gitlab.app.router, "/api/v4/projects/{id}/repository/commits"
         router.add_get(base, self.index)
         router.add_post(base, self.create)
@@ -33,6 +35,9 @@ class CommitsApi:
         router.add_get(f"{base}/{{sha}}/refs", self.refs)
         router.add_get(f"{base}/{{sha}}/merge_requests", self.nothing)
         router.add_get(f"{base}/{{sha}}/comments", self.nothing)
+        router.add_get(f"{base}/{{sha}}/signature", self.signature)
+        for verb in (CHERRY_PICK, REVERT):
+            router.add_post(f"{base}/{{sha}}/{verb.replace('-', '_')}", self._replayer(verb))
 
     async def index(self, request: web.Request) -> web.Response:
         """``GET .../commits``: newest first, without totals."""
@@ -109,6 +114,32 @@ class CommitsApi:
         _, project = self._gitlab.access.project(request, REPORTER)
         await self._sha(request, project)
         return page(request, [])
+
+    async def signature(self, request: web.Request) -> web.Response:
+        """``GET .../commits/:sha/signature``; a signature is not looked at, its presence is."""
+        _, project = self._gitlab.access.project(request, REPORTER)
+        sha = await self._sha(request, project)
+        raw = await self._gitlab.repositories.git(project, "cat-file", "commit", sha)
+        if b"\ngpgsig" in raw.partition(b"\n\n")[0]:
+            raise ApiError.message(501, "501 Not Implemented - not emulated: signatures of commits")
+        raise ApiError.not_found("Signature")
+
+    def _replayer(self, verb: str) -> Any:
+        async def replay(request: web.Request) -> web.Response:
+            """``POST .../commits/:sha/cherry_pick`` and ``revert``."""
+            caller, project = self._gitlab.access.project(request, DEVELOPER)
+            given = await Parameters.of(request)
+            given.require("branch")
+            commit = (await self._gitlab.repositories.log(project, "-1", await self._sha(request, project)))[0]
+            dry, message = given.boolean("dry_run"), given.text("message") if verb == CHERRY_PICK else ""
+            sha = await self._replay.replay(
+                project, caller, given.text("branch"), commit, verb, message=message, dry_run=dry
+            )
+            if dry:
+                return web.json_response({"dry_run": "success"})
+            return web.json_response(await self._detail(project, sha, with_stats=False), status=201)
+
+        return replay
 
     async def _revisions(self, project: Project, name: str) -> list[str]:
         """What ``ref_name`` stands for: a branch, tag, id or range; empty for an empty repository."""
