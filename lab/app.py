@@ -19,6 +19,7 @@ from lab.console import Console
 from lab.engines import choice
 from lab.engines.base import Engine
 from lab.errors import CheckFailed, Interrupted, UsageError
+from lab.junit import as_junit
 from lab.model import Endpoints
 from lab.state import State
 
@@ -120,7 +121,7 @@ class Lab:
         )  # fmt: skip
         self.console.checks(checks)
         if junit:
-            self._write(Path(junit), verify.junit(checks))
+            self._write(Path(junit), as_junit(checks))
         bad = [check.id for check in checks if check.ok is not True]
         self.console.line(f"{len(checks) - len(bad)} of {len(checks)} checks passed.")
         if bad:

@@ -4,106 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from xml.etree import ElementTree as ET
+from typing import Any
 
-from lab import argocd, pipeline, wiring, workload
+from lab import argocd, pipeline, workload
 from lab.cluster import SECRET
 from lab.doors import Doors
 from lab.errors import LabError, UsageError
+from lab.facts import Broken, Facts, arrived, there
 from lab.model import Check, Endpoints
-from lab.plan import Needed, StepContext
 from lab.remote import RemoteError, fetch
 from lab.settings import Settings
 from lab.state import State
-from lab.waiting import Pending
 from lab.wiring import hook, runner, tokens
 
-T = TypeVar("T")
 Document = dict[str, Any]
 _PARALLEL = 8
 _HISTORY = 50
 _HOOK = ("gitlab.settings", "argocd.settings", "hook")
-
-
-class Broken(LabError):
-    """A check that failed; the problem is its evidence."""
-
-    def __init__(self, evidence: str) -> None:
-        super().__init__("LAB-VER-02", evidence)
-
-
-class Facts:
-    """What several checks look at, asked for once; safe to share between threads."""
-
-    def __init__(self, doors: Doors, state: State) -> None:
-        self.doors = doors
-        self.project = doors.settings.project
-        self.state = state
-        self._lock = threading.Lock()
-        self._asked: dict[str, Future[Any]] = {}
-        steps = wiring.steps(lambda: doors.endpoints, doors.settings, state, _never, doors=doors)
-        self._probes = {step.name: step.probe for step in steps}
-
-    def wired(self, *names: str) -> str:
-        """What the probes of these steps of `up` see; Broken when a step would have something to do."""
-        seen = []
-        for name in names:
-            found = self._probes[name](StepContext())
-            if isinstance(found, Needed):
-                raise Broken(found.why)
-            seen.append(getattr(found, "evidence", ""))
-        return "; ".join(dict.fromkeys(seen))
-
-    def _once(self, name: str, ask: Callable[[], T]) -> T:
-        with self._lock:
-            known = self._asked.get(name)
-            future: Future[Any] = known or self._asked.setdefault(name, Future())
-        if known is None:
-            try:
-                future.set_result(ask())
-            except Exception as error:  # noqa: BLE001 - raised by result() in every thread that waits for it
-                future.set_exception(error)
-        found: T = future.result()
-        return found
-
-    def code(self) -> str:
-        """The tip of the code branch."""
-        head = self._once("code", lambda: self.doors.forge.head(self.project.branch))
-        return _there(head, f"branch {self.project.branch} does not exist")
-
-    def config(self) -> str:
-        """The tip of the config branch."""
-        head = self._once("config", lambda: self.doors.forge.head(self.project.config_branch))
-        return _there(head, f"branch {self.project.config_branch} does not exist")
-
-    def application(self) -> Document:
-        """The Argo CD Application."""
-        found = self._once("application", lambda: argocd.find(self.doors.cluster, self.doors.settings))
-        return _there(found, f"there is no Application {self.project.name}")
-
-    def deployment(self) -> Document:
-        """The Deployment."""
-        found = self._once("deployment", self.doors.application.deployment)
-        return _there(found, f"there is no Deployment {self.project.deployment} in {self.project.namespace}")
-
-
-def _never(_token: str) -> None:
-    raise AssertionError("verify changes nothing")
-
-
-def _there(value: T | None, otherwise: str) -> T:
-    if value is None:
-        raise Broken(otherwise)
-    return value
-
-
-def _arrived(seen: T | Pending) -> T:
-    if isinstance(seen, Pending):
-        raise Broken(seen.observation)
-    return seen
 
 
 def _gitlab_ready(facts: Facts) -> str:
@@ -139,7 +58,7 @@ def _runner(facts: Facts) -> str:
 
 
 def _pipeline(facts: Facts) -> str:
-    row = _there(
+    row = there(
         pipeline.of_commit(facts.doors.forge, facts.code(), facts.project.branch),
         f"no pipeline for {facts.code()[:8]}, the tip of {facts.project.branch}",
     )
@@ -173,7 +92,7 @@ def _clean(facts: Facts) -> str:
 
 def _config(facts: Facts) -> str:
     path = facts.project.image_file
-    text = _there(facts.doors.forge.file(path, facts.config()), f"{facts.project.config_branch} has no {path}")
+    text = there(facts.doors.forge.file(path, facts.config()), f"{facts.project.config_branch} has no {path}")
     wanted = facts.code()[:8]
     lines = [line.strip() for line in text.splitlines() if line.strip().lstrip("- ").startswith("image:")]
     if not any(workload.tag(line.partition("image:")[2].strip().strip("\"'")) == wanted for line in lines):
@@ -184,7 +103,7 @@ def _config(facts: Facts) -> str:
 def _hook(facts: Facts) -> str:
     forge, url = facts.doors.forge, facts.doors.endpoints.webhook
     row = next((row for row in forge.rows(forge.at("hooks")) if row["url"] == url), None)
-    found = _there(row, f"there is no webhook to {url}")
+    found = there(row, f"there is no webhook to {url}")
     if found.get("alert_status", "executable") != "executable":
         raise Broken(f"GitLab has switched the webhook off: {found['alert_status']}")
     last = hook.delivery(forge.hook_events(found["id"]))
@@ -207,7 +126,7 @@ def _logins(step: str) -> Callable[[Facts], str]:
     """A step that writes the deploy token somewhere: it can be compared only while the lab knows the token."""
 
     def look(facts: Facts) -> str:
-        _there(tokens.deploy_login(facts.state), "the lab does not know the deploy token (any more)")
+        there(tokens.deploy_login(facts.state), "the lab does not know the deploy token (any more)")
         return facts.wired(step)
 
     return look
@@ -227,21 +146,21 @@ def _repository(facts: Facts) -> str:
 
 
 def _synced(facts: Facts) -> str:
-    return argocd.summary(_arrived(argocd.synced(facts.application(), facts.config())))
+    return argocd.summary(arrived(argocd.synced(facts.application(), facts.config())))
 
 
 def _healthy(facts: Facts) -> str:
-    return argocd.summary(_arrived(argocd.healthy(facts.application())))
+    return argocd.summary(arrived(argocd.healthy(facts.application())))
 
 
 def _pod(facts: Facts) -> str:
     facts.deployment()
-    pod = _arrived(facts.doors.application.rolled_out(facts.code()[:8]))
+    pod = arrived(facts.doors.application.rolled_out(facts.code()[:8]))
     return f"{pod['metadata']['name']} is Ready with {', '.join(workload.images(pod))}"
 
 
 def _answers(facts: Facts) -> str:
-    answer = _arrived(facts.doors.application.answers())
+    answer = arrived(facts.doors.application.answers())
     return f"{facts.doors.endpoints.app}{facts.project.health} answers {answer.status}"
 
 
@@ -326,27 +245,3 @@ def _check(item: _Item, facts: Facts, stop: threading.Event) -> Check:
 
 def _line(error: LabError) -> str:
     return " ".join(f"{error.problem} {error.evidence}".split())
-
-
-def junit(found: Sequence[Check]) -> str:
-    """The checks as a JUnit document, one test case each; what could not be checked counts as skipped."""
-    suite = ET.Element(
-        "testsuite", name="lab.verify", tests=str(len(found)),
-        failures=str(sum(check.ok is False for check in found)), skipped=str(sum(check.ok is None for check in found)),
-    )  # fmt: skip
-    for check in found:
-        area, _, name = check.id.partition(".")
-        case = ET.SubElement(suite, "testcase", classname=f"lab.{area}", name=name)
-        if check.ok is True:
-            ET.SubElement(case, "system-out").text = _printable(check.evidence)
-        else:
-            kind = "failure" if check.ok is False else "skipped"
-            problem = ET.SubElement(case, kind, message=_printable(f"{check.title}: {check.evidence}"))
-            problem.text = check.hint
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _printable(text: str) -> str:
-    """XML 1.0 has no control characters, not even escaped ones."""
-    return "".join(letter for letter in text if letter in "\t\n" or ord(letter) >= 32)

@@ -8,6 +8,7 @@ from world import APP, CONFIG, HOOK_EVENTS, SHA, P, world
 
 from lab import verify
 from lab.errors import UsageError
+from lab.junit import as_junit
 from lab.model import Check
 
 
@@ -121,7 +122,7 @@ def test_a_cluster_that_is_down_fails_nothing_else(healthy):
 
 
 def test_junit_counts_and_survives_control_characters():
-    text = verify.junit(
+    text = as_junit(
         [
             Check("a.ok", "A", True, "fine \x1b[1m"),
             Check("b.bad", "B", False, "<broken> & \x00", "mend it"),
