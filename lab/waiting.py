@@ -65,12 +65,8 @@ def wait_until(
                 report(last)
         left = deadline - clock()
         if left <= 0:
-            raise TimedOut(
-                "LAB-TIME-01",
-                f"Waited {timeout:g} s for {what}.",
-                evidence=f"last seen: {last}",
-                hint=hint,
-            )
+            problem = f"Waited {timeout:g} s for {what}."
+            raise TimedOut("LAB-TIME-01", problem, evidence=f"last seen: {last}", hint=hint)
         if stop.wait(min(interval, left)):
             raise Interrupted(f"Stopped while waiting for {what}.", evidence=f"last seen: {last}")
         interval = min(interval * 1.5, longest)

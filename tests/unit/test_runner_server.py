@@ -11,6 +11,7 @@ from eventually import until
 from ports import free_port
 from test_ci_engine import pipeline_of, take, token
 
+from lab.emulator.config import Config
 from lab.emulator.runner import script
 from lab.emulator.runner.server import Runner
 
@@ -44,6 +45,23 @@ def test_settings_take_effect_when_they_change(tmp_path):
                 await asking.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_runner_keeps_its_system_id_and_makes_one_where_it_was_lost(tmp_path):
+    def known():
+        async def started():
+            asking = Runner(Config(data=tmp_path))
+            await asking.start()
+            await asking.stop()
+            return asking._system_id
+
+        return asyncio.run(started())
+
+    first = known()
+    assert first.startswith("s_")
+    assert known() == first
+    (tmp_path / "runner/.runner_system_id").write_text("")
+    assert known().startswith("s_")
 
 
 def test_jobs_of_one_project_run_at_once_in_folders_of_their_own(tmp_path):

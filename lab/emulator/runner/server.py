@@ -213,9 +213,11 @@ class Runner:
 
     def _known_system_id(self) -> str:
         path = self._folder / ".runner_system_id"
-        if not path.exists():
-            path.write_text(f"s_{secrets.token_hex(6)}")
-        return path.read_text().strip()
+        known = path.read_text().strip() if path.exists() else ""
+        if not known:  # also when a process was killed as it wrote
+            known = f"s_{secrets.token_hex(6)}"
+            path.write_text(known)
+        return known
 
 
 def _read_record(record: Path) -> dict[str, Any] | None:
