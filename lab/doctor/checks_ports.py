@@ -44,11 +44,13 @@ def _holder(view: View, number: int) -> tuple[str, bool, str]:
     if container:
         name, own = container
         return f"container {name} has it", own, "stop that container:\n" + commands(f"docker stop {quote(name)}")
+    emulator = view.alive("embedded/lock")
+    if emulator and number in view.emulator_ports():
+        return f"process {emulator}", True, ""
     owner = view.listeners.get(number, Owner(None))
     if owner.pid is None:
         return str(owner), False, "see who it is, and end it:\n" + commands(f"sudo ss -ltnp 'sport = :{number}'")
-    own = owner.pid == view.alive("embedded/lock")
-    return str(owner), own, "end that program:\n" + commands(f"kill {owner.pid}")
+    return str(owner), owner.pid == emulator, "end that program:\n" + commands(f"kill {owner.pid}")
 
 
 def _other(number: int) -> int:

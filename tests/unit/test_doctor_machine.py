@@ -158,8 +158,13 @@ def test_a_taken_port_of_this_machine_is_found_with_its_owner(here):
 def test_owners_of_several_ports_are_found_in_one_pass():
     machine = Recorded.load(MACHINES / "debian-without-docker.json")
     assert set(owners([5050, 8929, 9999], machine)) == {5050, 8929}
-    only = Counting(json.loads((MACHINES / "debian-without-docker.json").read_text()))
-    doctor.blocking(only, Settings(), "embedded")
+    recording = json.loads((MACHINES / "debian-without-docker.json").read_text())
+    only = Counting(recording)
+    assert doctor.blocking(only, Settings(), "embedded") == []
+    assert only.listed == [], "the lab's own ports are known from its own file"
+    del recording["files"]["/home/anna/lab/.lab/embedded.json"]
+    only = Counting(recording)
+    assert doctor.blocking(only, Settings(), "embedded") == []
     assert only.listed == ["/proc/2211/fd"], "the lab's own process is looked at first, and once for all ports"
     assert owners([8443], Recorded.load(MACHINES / "port-5050-taken.json")) == {8443: Owner(None)}
 
