@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from kube_cases import changed, pod, store_in
+from kube_cases import changed, config_map, pod, store_in
 
 from lab.emulator.kube.errors import StatusError
 
@@ -193,3 +193,44 @@ def test_a_service_can_change_its_type_and_keep_its_node_port(tmp_path):
     made = store.update("", "services", changed(made, "spec.type", "ClusterIP"))
     assert "externalTrafficPolicy" not in made["spec"]
     assert "nodePort" not in made["spec"]["ports"][0]
+
+
+def test_a_pods_priority_comes_from_its_class(tmp_path):
+    store = store_in(tmp_path)
+    classes = ("scheduling.k8s.io", "priorityclasses")
+    store.create(*classes, {"metadata": {"name": "high"}, "value": 500, "preemptionPolicy": "Never"})
+    wanted = pod("a")
+    wanted["spec"]["priorityClassName"] = "high"
+    spec = store.create("", "pods", wanted)["spec"]
+    assert (spec["priority"], spec["preemptionPolicy"]) == (500, "Never")
+    assert store.create("", "pods", pod("b"))["spec"]["priority"] == 0
+    store.create(*classes, {"metadata": {"name": "usual"}, "value": 7, "globalDefault": True})
+    spec = store.create("", "pods", pod("c"))["spec"]
+    assert (spec["priority"], spec["priorityClassName"]) == (7, "usual")
+    wanted = pod("d")
+    wanted["spec"]["priorityClassName"] = "system-node-critical"
+    assert store.create("", "pods", wanted)["spec"]["priority"] == 2_000_001_000
+
+
+def test_a_pod_of_an_unknown_priority_class_is_forbidden(tmp_path):
+    wanted = pod()
+    wanted["spec"]["priorityClassName"] = "nope"
+    with pytest.raises(StatusError) as caught:
+        store_in(tmp_path).create("", "pods", wanted)
+    assert (caught.value.code, caught.value.message) == (
+        403,
+        'pods "p" is forbidden: no PriorityClass with name nope was found',
+    )
+
+
+@pytest.mark.parametrize("kind", ["merge", "strategic"])
+def test_a_patch_renames_nothing(tmp_path, kind):
+    store = store_in(tmp_path)
+    store.create("", "configmaps", config_map("c"))
+    with pytest.raises(StatusError) as caught:
+        store.patch("", "configmaps", "default", "c", {"metadata": {"name": "z"}}, kind=kind)
+    assert (caught.value.code, caught.value.message) == (
+        400,
+        "the name of the object (z) does not match the name on the URL (c)",
+    )
+    assert store.find("", "configmaps", "default", "z") is None

@@ -49,6 +49,7 @@ def create(store: Store, resource: Resource, new: Object) -> None:
     defaults.apply(resource.group, resource.plural, new, creating=True)
     if (resource.group, resource.plural) == ("", "pods"):
         _service_account(store, new)
+        _priority(store, new)
     elif (resource.group, resource.plural) == ("", "services"):
         _raise(resource, new, validation.service_early(new))
         networking.allocate(store, new, None)
@@ -98,6 +99,24 @@ def _service_account(store: Store, pod: Object) -> None:
         raise forbidden("", "pods", name_of(pod), why)
     if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
         spec["imagePullSecrets"] = copied(account["imagePullSecrets"])
+
+
+_SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+
+def _priority(store: Store, pod: Object) -> None:
+    """What the Priority admission does: the class must exist; its value becomes the pod's (plugin/pkg/admission)."""
+    spec = pod["spec"]
+    classes = {name_of(one): one for one in store.shelf.rows("scheduling.k8s.io", "priorityclasses")}
+    usual = next((name for name, one in classes.items() if one.get("globalDefault")), "")
+    name = spec.get("priorityClassName") or usual
+    if not name:
+        return
+    if name not in classes and name not in _SYSTEM_PRIORITIES:
+        raise forbidden("", "pods", name_of(pod), f"no PriorityClass with name {name} was found")
+    found = classes.get(name) or {"value": _SYSTEM_PRIORITIES.get(name)}
+    policy = found.get("preemptionPolicy") or "PreemptLowerPriority"
+    spec.update(priorityClassName=name, priority=int(found.get("value") or 0), preemptionPolicy=policy)
 
 
 def merge_subresource(resource: Resource, new: Object, old: Object, subresource: str | None) -> Object:

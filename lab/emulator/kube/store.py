@@ -17,6 +17,7 @@ from lab.emulator.kube.decoding import configuration, decode
 from lab.emulator.kube.errors import (
     StatusError,
     already_exists,
+    bad_request,
     not_found,
 )
 from lab.emulator.kube.managed import record_write
@@ -230,6 +231,9 @@ class Store:
         old = self.view(group, plural, namespace, name)
         document = patches.patched(resource, admission.shown(resource, old, options.version), body, kind)
         new = decode(resource, document, options)
+        if name_of(new) != name_of(old):
+            text = f"the name of the object ({name_of(new)}) does not match the name on the URL ({name_of(old)})"
+            raise bad_request(text)
         return self._update(resource, new, old, subresource, options)
 
     def apply(
