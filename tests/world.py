@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,7 +149,7 @@ def _wired(made: World) -> None:
         state.put_secret(name, secret)
         state.put_fact(name, {"id": 1, "username": username})
     state.put_secret("webhook-secret", "w-value")
-    state.put_fact("webhook", {"hook": 5})
+    state.put_fact("webhook", {"hook": 5, "secret": hashlib.sha256(b"w-value").hexdigest()[:16]})
     gitlab.on("GET", "/api/v4/application/settings", (200, {"allow_local_requests_from_web_hooks_and_services": True}))
     gitlab.on("GET", P, (200, {"id": 1, "container_registry_access_level": "enabled"}))
     for branch, level in (("master", 40), ("k8s-config", 30)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from typing import Any
 
@@ -113,13 +114,19 @@ def _probe_hook(lab: Wiring) -> Probe:
     wrong = [key for key, value in _wanted(lab).items() if row.get(key) != value]
     if wrong:
         return Needed(f"{', '.join(wrong)} not as wanted")
-    # GitLab never shows a hook's token, so the lab remembers for which hook it has set the present one.
-    if lab.state.fact("webhook") != {"hook": row["id"]}:
-        return Needed("it was not made by this lab, so its secret may differ")
+    # GitLab never shows a hook's token, so the lab remembers which one it has set, and for which hook.
+    if lab.state.fact("webhook") != _remembered(lab, row):
+        return Needed("the lab has not given it the present secret")
     last = delivery(lab.forge.hook_events(row["id"]))
     if last and refused(last):
         return Needed(f"Argo CD refused the last delivery with {last['response_status']}: the secrets may differ")
     return Satisfied(f"hook {row['id']}, {row.get('alert_status', 'executable')}")
+
+
+def _remembered(lab: Wiring, row: Document) -> Document:
+    """Hook and secret as `.lab/webhook.json` keeps them; a digest tells whether the secret is still the same."""
+    secret = lab.state.secret(_SECRET) or ""
+    return {"hook": row["id"], "secret": hashlib.sha256(secret.encode()).hexdigest()[:16]}
 
 
 def _act_hook(lab: Wiring, context: StepContext) -> str:
@@ -140,7 +147,7 @@ def _act_hook(lab: Wiring, context: StepContext) -> str:
         "GitLab to accept the webhook's address", put, timeout=_CACHED, interval=0.2, longest=5,
         hint="Admin, Settings, Network, Outbound requests: local requests from webhooks must be allowed.",
     )  # fmt: skip
-    lab.state.put_fact("webhook", {"hook": row["id"]})
+    lab.state.put_fact("webhook", _remembered(lab, row))
     return f"hook {row['id']} posts to {lab.endpoints.webhook}"
 
 

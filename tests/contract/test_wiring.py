@@ -260,6 +260,14 @@ def test_a_hook_whose_secret_was_changed_by_hand_gets_it_back_once_a_delivery_wa
     assert hook.accepted(last)
 
 
+def test_a_lost_webhook_secret_is_replaced_on_both_sides(bench):
+    steps = ("gitlab.settings", "project", "argocd.settings", "hook")
+    bench.up(*steps)
+    bench.state.drop_secret("webhook-secret")
+    assert bench.acted(*steps) == {"argocd.settings", "hook"}
+    assert bench.acted(*steps) == set()
+
+
 def test_argocds_own_secrets_survive_ours(bench):
     before = bench.cluster.get(SECRET, "argocd-secret", argocd.NAMESPACE)["data"]
     bench.up("argocd.settings")
