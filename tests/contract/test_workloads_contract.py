@@ -300,8 +300,8 @@ def test_typed_clients_read_what_the_controllers_write(target, image, kubectl):
     with contextlib.closing(api):
         namespace = kubectl.json("deployment", "web")["metadata"]["namespace"]
         pods = client.CoreV1Api(api).list_namespaced_pod(namespace).items
-        assert all(pod.status.container_statuses[0].ready for pod in pods)
-        assert all(pod.metadata.owner_references[0].controller for pod in pods)
+        assert {pod.status.container_statuses[0].ready for pod in pods} == {True}
+        assert {pod.metadata.owner_references[0].controller for pod in pods} == {True}
         deployment = client.AppsV1Api(api).read_namespaced_deployment("web", namespace)
         assert deployment.status.observed_generation == deployment.metadata.generation
         slices = client.DiscoveryV1Api(api).list_namespaced_endpoint_slice(namespace).items

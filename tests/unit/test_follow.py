@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from world import CONFIG, DEPLOYMENT, HOOK_EVENTS, SHA, P, world
@@ -167,10 +166,8 @@ def test_stop_ends_the_wait(healthy):
     healthy.pipeline("running")
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
-    began = time.monotonic()
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted):  # and not TimedOut, much later
         travel(healthy, stop=stop, timeout=30)
-    assert time.monotonic() - began < 5
 
 
 def test_an_unknown_commit_is_a_usage_error(healthy):
