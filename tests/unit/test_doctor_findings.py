@@ -274,7 +274,9 @@ def test_the_current_context_of_dockers_client_is_honoured():
 class Hanging(Recorded):
     """A machine whose resolver never answers."""
 
-    released = threading.Event()
+    def __init__(self, recording):
+        super().__init__(recording)
+        self.released = threading.Event()
 
     def resolve(self, _name):
         self.released.wait(30)
@@ -287,7 +289,7 @@ def test_what_does_not_answer_in_time_is_unknown_and_holds_nothing_up(monkeypatc
     try:
         found = {finding.id: finding for finding in doctor.examine(hanging, Settings(), engine="docker")}
     finally:
-        Hanging.released.set()
+        hanging.released.set()
     assert found["net.dns"].state == "unknown"
     assert "no answer within 0.3 s" in found["net.dns"].measured
     assert found["net.proxy"].state == "ok"
@@ -297,12 +299,11 @@ def test_ctrl_c_ends_the_examination():
     stop = threading.Event()
     stop.set()
     hanging = Hanging(json.loads((MACHINES / "wsl2-native-docker.json").read_text()))
-    Hanging.released.clear()
     try:
         with pytest.raises(Interrupted):
             doctor.examine(hanging, Settings(), engine="docker", stop=stop)
     finally:
-        Hanging.released.set()
+        hanging.released.set()
 
 
 def test_a_check_that_fails_is_unknown_and_hides_no_other():
