@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from invoke import Argument, Context, Exit, Task, task
+from invoke import Argument, Collection, Context, Exit, Task, task
 
 if TYPE_CHECKING:
     from lab.app import Lab
 
 GROUPS = {
-    "start": ("up", "clone", "env", "creds", "status"),
+    "start": ("up", "clone", "env", "creds", "status", "open", "hosts"),
     "every day": ("follow", "smoke", "verify", "logs", "stop", "start"),
+    "settings": ("config.init", "config.show", "config.set", "config.schema"),
     "when it breaks": ("reset", "down"),
 }
 
@@ -52,7 +53,7 @@ def tasks(_c: Context) -> None:
     """List the tasks in groups."""
     from lab.main import list_tasks  # noqa: PLC0415 - as in _run
 
-    list_tasks({group: [(name, globals()[name].__doc__) for name in names] for group, names in GROUPS.items()})
+    list_tasks({group: [(name, namespace[name].__doc__) for name in names] for group, names in GROUPS.items()})
 
 
 @task(
@@ -151,3 +152,44 @@ def start(_c: Context) -> None:
 def down(_c: Context, purge: bool = False, images: bool = False, yes: bool = False) -> None:
     """Remove processes and ports; commits and data stay."""
     _run(lambda lab: lab.down(purge=purge, images=images, yes=yes))
+
+
+@task(help={"write": "bring them into the hosts files", "remove": "take them out again"})
+def hosts(_c: Context, write: bool = False, remove: bool = False) -> None:
+    """Show the lines that hosts files need for the lab's names."""
+    _run(lambda lab: lab.hosts(write=write, remove=remove))
+
+
+@task(name="open", positional=["place"], help={"place": "gitlab, argocd or app"})
+def open_(_c: Context, place: str) -> None:
+    """Open a place of the lab in the browser."""
+    _run(lambda lab: lab.open(place))
+
+
+@task(name="init", help={"force": "replace the lab.yaml that is there"})
+def config_init(_c: Context, force: bool = False) -> None:
+    """Write a lab.yaml with every setting, explained and commented out."""
+    _run(lambda lab: lab.config.init(force=force))
+
+
+@task(name="show", help={"json": "one setting per line"})
+def config_show(_c: Context, json: bool = False) -> None:
+    """Show every setting and where its value comes from."""
+    _run(lambda lab: lab.config.show(), as_json=json)
+
+
+@task(name="schema")
+def config_schema(_c: Context) -> None:
+    """Print the JSON Schema of lab.yaml, for editors."""
+    _run(lambda lab: lab.config.schema())
+
+
+@task(name="set", positional=["key", "value"], help={"key": "such as ports.app", "value": "empty for the default"})
+def config_set(_c: Context, key: str, value: str) -> None:
+    """Change one setting in lab.yaml; its comments stay."""
+    _run(lambda lab: lab.config.set(key, value))
+
+
+_CONFIG = (config_init, config_show, config_schema, config_set)
+namespace = Collection(*(found for found in list(vars().values()) if isinstance(found, Task) and found not in _CONFIG))
+namespace.add_collection(Collection("config", *_CONFIG))

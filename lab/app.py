@@ -5,6 +5,7 @@ Every task of tasks.py is one method here. Errors reach main.py, the one place t
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 import threading
@@ -14,7 +15,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import assets, checkout, follow, logs, plan, reset, settings, status, verify, wiring
+from lab import (
+    assets,
+    browser,
+    checkout,
+    follow,
+    hosts,
+    logs,
+    plan,
+    reset,
+    settings,
+    status,
+    verify,
+    wiring,
+    wsl,
+)  # fmt: skip
+from lab.config.commands import Configuration
 from lab.console import Console
 from lab.engines import choice
 from lab.engines.base import Engine
@@ -22,6 +38,8 @@ from lab.errors import CheckFailed, Interrupted, UsageError
 from lab.junit import as_junit
 from lab.model import Endpoints
 from lab.state import State
+
+_DOMAIN = "lab.test"
 
 
 class Lab:
@@ -31,10 +49,20 @@ class Lab:
         self.console = console
         self.environ = environ
         self.home = Path(environ.get("LAB_HOME") or assets.ROOT).resolve()
-        self.settings = settings.load(self.home / "lab.yaml", environ)
+        self.file = self.home / "lab.yaml"
         self.state = State(self.home / ".lab")
         self.stop_event = threading.Event()
         console.mask(self.state.secrets())
+
+    @functools.cached_property
+    def settings(self) -> settings.Settings:
+        """What holds, read at first use: the tasks that mend lab.yaml must run while it is wrong."""
+        return settings.load(self.file, self.environ)
+
+    @property
+    def config(self) -> Configuration:
+        """lab.yaml itself, for the tasks that show and change it."""
+        return Configuration(self.file, self.environ, self.console)
 
     @property
     def engine(self) -> Engine:
@@ -212,6 +240,30 @@ class Lab:
             self._save_project()
             reset.reset(self.endpoints(), self.settings, self.state, stop=self.stop_event, report=self._waiting)
         self.up()
+
+    def hosts(self, *, write: bool, remove: bool) -> None:
+        """Show, write or remove the names in this machine's hosts files."""
+        if write and remove:
+            raise UsageError("LAB-FLAG-02", "--write and --remove exclude each other.")
+        inside = wsl.inside()
+        found, wanted = hosts.find(inside_wsl=inside), hosts.names(_DOMAIN)
+        if remove:
+            said = hosts.remove(found, wanted, command=hosts.elevated("--remove", self.environ, inside_wsl=inside))
+        elif choice.choose(self.settings.engine, self.state, self.environ).name == "embedded":
+            said = [hosts.NOT_NEEDED]
+        elif write:
+            said = hosts.write(found, wanted, command=hosts.elevated("--write", self.environ, inside_wsl=inside))
+        else:
+            said = list(hosts.describe(wanted, found))
+        for text in said:
+            self.console.line(text)
+
+    def open(self, place: str) -> None:
+        """Open a place of the lab in the browser; its URL is printed in any case."""
+        inside = wsl.inside()
+        url = browser.address(place, self.endpoints(), hosts.find(inside_wsl=inside)[0])
+        program = browser.show(url, self.environ, inside_wsl=inside)
+        self.console.line(f"{url}   (opened by {program})" if program else url)
 
     def stop(self) -> None:
         """Pause; `start` continues."""
