@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+FindingState = Literal["ok", "warning", "problem", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,23 @@ class Hop:
     seconds: float
     """Time since the hop before it."""
     evidence: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One precondition of the lab on this machine."""
+
+    id: str
+    """Stable name such as ``docker.cgroup``."""
+    title: str
+    state: FindingState
+    """``problem`` keeps the lab from working, ``warning`` makes it slow or fragile."""
+    measured: str
+    why: str
+    """Why it matters."""
+    remedy: str = ""
+    """What mends it: lines that begin with ``$ `` are commands, the others are for people."""
+    fixable: bool = False
+    """Whether `--fix` mends it by itself."""
+    stops_up: bool = False
+    """Whether `up` cannot succeed while this is a problem."""

@@ -19,14 +19,15 @@ from lab.doctor import (
     checks_system,
     checks_tools,
 )
-from lab.doctor.finding import ENGINES, Check, Finding, Seen
+from lab.doctor.finding import ENGINES, Check, Seen
 from lab.doctor.machine import Machine, ThisMachine
 from lab.doctor.mending import mend, script
 from lab.doctor.view import View
-from lab.errors import Interrupted
+from lab.errors import Interrupted, MachineError
+from lab.model import Finding
 from lab.settings import Settings
 
-__all__ = ["CHECKS", "Finding", "Machine", "ThisMachine", "blocking", "examine", "mend", "script"]
+__all__ = ["CHECKS", "Finding", "Machine", "ThisMachine", "blocking", "examine", "mend", "require", "script"]
 
 CHECKS: tuple[Check, ...] = (
     *checks_tools.CHECKS,
@@ -105,3 +106,22 @@ def blocking(machine: Machine, settings: Settings, engine: str) -> list[Finding]
     view = View(machine, settings, engine)
     found = (_finding(check, view) for check in CHECKS if check.stops_up and engine in check.engines)
     return [finding for finding in found if finding.stops_up]
+
+
+def require(machine: Machine, settings: Settings, engine: str) -> None:
+    """Make sure that `up` can work on this machine.
+
+    Raises:
+        MachineError: it cannot; names the first reason with its remedy, and the others.
+    """
+    found = blocking(machine, settings, engine)
+    if found:
+        first, *others = found
+        raise MachineError(
+            "LAB-PORT-01" if first.id.startswith("port.") else "LAB-DOC-01",
+            f"{first.title}: {first.measured}",
+            evidence="\n".join(
+                [first.why, first.remedy, *(f"Also: {other.measured} [{other.id}]" for other in others)]
+            ),
+            hint="invoke doctor shows everything; with --fix it mends what it can and writes down the rest.",
+        )

@@ -19,8 +19,11 @@ _IMAGES = {
     "gitlab/gitlab-ce": ("amd64", "arm64"),
     "gitlab/gitlab-runner": ("amd64", "arm64", "arm", "ppc64le", "s390x", "riscv64"),
     "rancher/k3s": ("amd64", "arm64", "arm"),
+    "ghcr.io/k3d-io/k3d-proxy": ("amd64", "arm64", "arm"),
+    "ghcr.io/k3d-io/k3d-tools": ("amd64", "arm64", "arm"),
     "quay.io/argoproj/argocd": ("amd64", "arm64", "ppc64le", "s390x"),
     "docker": ("amd64", "arm64", "arm"),
+    "python": ("amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64"),
     "mysql": ("amd64", "arm64"),
     "redis": ("amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64"),
 }
@@ -152,7 +155,7 @@ def architecture(view: View) -> Seen:
     missing = [image for image, known in _IMAGES.items() if wanted not in known]
     if not missing:
         return Seen("ok", f"{wanted}: every image exists for it")
-    stops = any(image.startswith(("gitlab/", "rancher/", "quay.io/")) for image in missing)
+    stops = any("/" in image for image in missing)
     return Seen("problem", f"{wanted}: not published for it: {', '.join(missing)}", _EMBEDDED, stops_up=stops)
 
 

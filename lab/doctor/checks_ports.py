@@ -31,11 +31,11 @@ def port(key: str, view: View) -> Seen:
         f"export LAB_PORTS_{key.upper()}={_other(number)}"
     )
     if "ermission" in refusal:
-        return Seen("problem", f"{number}: only root may listen below 1024", move)
+        return Seen("problem", f"Port {number}: only root may listen below 1024", move)
     holder, own, end = _holder(view, number)
     if own:
         return Seen("ok", f"{number} is the lab's own, {holder}")
-    return Seen("problem", f"{number}: {holder}", f"{move}\nOr {end}")
+    return Seen("problem", f"Port {number} is in use: {holder}", f"{move}\nOr {end}")
 
 
 def _holder(view: View, number: int) -> tuple[str, bool, str]:

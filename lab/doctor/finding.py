@@ -4,40 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from lab.model import Finding, FindingState
 
 if TYPE_CHECKING:
     from lab.doctor.view import View
 
-State = Literal["ok", "warning", "problem", "unknown"]
 ENGINES = ("docker", "embedded")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One precondition of the lab on this machine."""
-
-    id: str
-    """Stable name such as ``docker.cgroup``."""
-    title: str
-    state: State
-    """``problem`` keeps the lab from working, ``warning`` makes it slow or fragile."""
-    measured: str
-    why: str
-    """Why it matters."""
-    remedy: str = ""
-    """What mends it: lines that begin with ``$ `` are commands, the others are for people."""
-    fixable: bool = False
-    """Whether `--fix` mends it by itself."""
-    stops_up: bool = False
-    """Whether `up` cannot succeed while this is a problem."""
 
 
 @dataclass(frozen=True)
 class Seen:
     """The part of a finding that depends on the machine."""
 
-    state: State
+    state: FindingState
     measured: str
     remedy: str = ""
     fixable: bool = False

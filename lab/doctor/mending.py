@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lab.doctor.checks_resources import loose_modes, stale
-from lab.doctor.finding import Finding
 from lab.doctor.machine import Machine
 from lab.doctor.view import View
+from lab.model import Finding
 from lab.settings import Settings
 
 

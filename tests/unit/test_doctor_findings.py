@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 from functools import cache
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab import doctor
+from lab.doctor import checks_docker
 from lab.doctor.recorded import Recorded
-from lab.errors import Interrupted
+from lab.errors import Interrupted, MachineError
 from lab.settings import Settings
 
 MACHINES = Path(__file__).parents[1] / "fixtures/machines"
@@ -73,16 +75,17 @@ TABLE = [
      "/secrets/.k2x_91ab, /home/anna/lab/.lab/embedded/ready",
      "$ rm -f /home/anna/lab/.lab/secrets/.k2x_91ab", False),
     ("debian-without-docker", "embedded", "lab.leftovers", "ok", "nothing left", "", False),
-    ("ubuntu-4gb", "docker", "port.gitlab", "problem", "8929: container gitlab has it", "$ docker stop gitlab", True),
+    ("ubuntu-4gb", "docker", "port.gitlab", "problem", "Port 8929 is in use: container gitlab has it",
+     "$ docker stop gitlab", True),
     ("port-5050-taken", "embedded", "port.registry", "problem",
-     "5050: process 4711 has it: /home/anna/pgadmin/bin/python3",
+     "Port 5050 is in use: process 4711 has it: /home/anna/pgadmin/bin/python3",
      "ports.registry in lab.yaml, or\n$ export LAB_PORTS_REGISTRY=15050\nOr end that program:\n$ kill 4711", True),
     ("wsl2-docker-desktop", "docker", "port.kubernetes", "problem",
-     "6550: container k3d-mycluster-serverlb", "LAB_PORTS_KUBERNETES", True),
+     "Port 6550 is in use: container k3d-mycluster-serverlb", "LAB_PORTS_KUBERNETES", True),
     ("port-5050-taken", "embedded", "port.argocd", "problem",
-     "8443: a process of another user", "$ sudo ss -ltnp 'sport = :8443'", True),
+     "Port 8443 is in use: a process of another user", "$ sudo ss -ltnp 'sport = :8443'", True),
     ("wsl2-docker-desktop", "docker", "port.app", "problem",
-     "8088: container k3d-mycluster-serverlb", "docker stop", True),
+     "Port 8088 is in use: container k3d-mycluster-serverlb", "docker stop", True),
     ("debian-without-docker", "embedded", "port.registry", "ok", "5050 is the lab's own, process 2211", "", False),
     ("docker-no-permission", "docker", "docker.reachable", "problem",
      "Permission denied", "$ sudo usermod -aG docker anna", True),
@@ -163,6 +166,17 @@ def test_whatever_is_wrong_says_why_and_what_to_do(name, engine):
         assert "Error:" not in finding.measured, "a check failed instead of finding something"
 
 
+def test_every_image_of_the_sample_is_held_against_the_processor():
+    sample = Path(__file__).parents[2] / "gitlab/project"
+    texts = [
+        path.read_text() for path in (*sample.glob("k8s/*.yaml"), sample / ".gitlab-ci.yml", sample / "Dockerfile")
+    ]
+    lines = re.findall(
+        r"^(?:\s*(?:- )?(?:image|name): |FROM )\"?([a-z0-9./-]+):[0-9][^\s]*", "\n".join(texts), re.MULTILINE
+    )
+    assert {"mysql", "redis", "docker", "python"} <= set(lines) <= set(checks_docker._IMAGES)
+
+
 def test_a_machine_as_it_should_be_has_nothing_to_say():
     assert {finding.state for finding in findings("wsl2-native-docker", "docker").values()} == {"ok"}
     assert {finding.state for finding in findings("debian-without-docker", "embedded").values()} == {"ok"}
@@ -197,6 +211,21 @@ def test_without_an_engine_dockers_answer_decides(name, docker):
 )
 def test_up_is_stopped_by_what_it_cannot_work_with_and_by_nothing_else(name, engine, stops):
     assert [finding.id for finding in doctor.blocking(machine(name), Settings(), engine)] == stops
+
+
+def test_require_names_the_first_reason_with_its_remedy_and_the_others():
+    with pytest.raises(MachineError) as caught:
+        doctor.require(machine("port-5050-taken"), Settings(), "embedded")
+    error = caught.value
+    assert (error.code, error.exit_code) == ("LAB-PORT-01", 3)
+    assert "Port 5050 is in use: process 4711" in error.problem
+    assert "ports.registry in lab.yaml" in error.evidence
+    assert "Also: Port 8443 is in use" in error.evidence
+    assert "[port.argocd]" in error.evidence
+    with pytest.raises(MachineError, match="rootless") as caught:
+        doctor.require(machine("rootless-docker"), Settings(), "docker")
+    assert caught.value.code == "LAB-DOC-01"
+    doctor.require(machine("debian-without-docker"), Settings(), "embedded")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -150,7 +150,7 @@ def test_a_taken_port_of_this_machine_is_found_with_its_owner(here):
         port = server.getsockname()[1]
         found = examine(here, "embedded", app=port)
         assert found["port.app"].stops_up
-        assert f"{port}: process {os.getpid()} has it: " in found["port.app"].measured
+        assert f"Port {port} is in use: process {os.getpid()} has it: " in found["port.app"].measured
         assert owners([port, 1], HostFiles())[port].pid == os.getpid()
     assert examine(here, "embedded", app=port)["port.app"].state == "ok"
 
