@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workloads_world import play
+from workloads_world import deployment, play
+
+from lab.emulator.argocd import health
 
 
 def test_the_systems_own_workloads_are_simulated_pods(tmp_path: Path):
@@ -43,5 +45,32 @@ def test_a_volume_made_by_hand_says_that_no_claim_takes_it(tmp_path: Path):
         bound = lambda: "Bound" in str(cluster.store.list("", "persistentvolumeclaims", "default"))  # noqa: E731
         await cluster.until("bound", bound)
         assert notes() == ["by-hand"]
+
+    play(test, tmp_path)
+
+
+def test_an_autoscaler_knows_its_target_and_says_that_nothing_is_measured(tmp_path: Path):
+    async def test(cluster):
+        scalers = ("autoscaling", "horizontalpodautoscalers")
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+        body = {"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+        cluster.store.create(*scalers, body)
+
+        def conditions() -> dict[str, tuple[str, str]]:
+            found = cluster.store.get(*scalers, "default", "h").get("status") or {}
+            return {one["type"]: (one["status"], one["reason"]) for one in found.get("conditions") or []}
+
+        await cluster.until("no target", lambda: conditions() == {"AbleToScale": ("False", "FailedGetScale")})
+        scaler = cluster.store.get(*scalers, "default", "h")
+        assert health.assess(scaler).status == health.DEGRADED
+        cluster.create("apps", "deployments", deployment(replicas=2))
+        able = {"AbleToScale": ("True", "SucceededGetScale"), "ScalingActive": ("False", "NotEmulated")}
+        await cluster.until("target found", lambda: conditions() == able)
+
+        def replicas() -> int:
+            return cluster.store.get(*scalers, "default", "h")["status"].get("currentReplicas", 0)
+
+        await cluster.until("replicas counted", lambda: replicas() == 2)
+        assert health.assess(cluster.store.get(*scalers, "default", "h")).status == health.HEALTHY
 
     play(test, tmp_path)

@@ -14,6 +14,7 @@ from lab.emulator.config import Config
 from lab.emulator.images import pull
 from lab.emulator.kube.store import Change
 from lab.emulator.workloads import claims, ingress_status, scheduling, system, unserved
+from lab.emulator.workloads.autoscalers import AUTOSCALERS, Autoscalers
 from lab.emulator.workloads.cluster import (
     CLAIMS,
     CONFIG_MAPS,
@@ -62,6 +63,7 @@ _OWN_QUEUE: dict[Kind, str] = {
     SERVICES: "services",
     CLAIMS: "claims",
     INGRESSES: "ingresses",
+    AUTOSCALERS: "autoscalers",
 }
 
 
@@ -83,6 +85,7 @@ class Workloads:
         self._kubelet: Kubelet | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
         self._controllers: dict[str, Callable[[str, str], None]] = {}
+        self._autoscalers = Autoscalers(self._cluster)
 
     async def start(self) -> None:
         """Begin to reconcile and open the ingress; raises OSError when its port is taken."""
@@ -112,6 +115,7 @@ class Workloads:
             "proxy": self._proxy.reconcile,
             "claims": claims.Claims(self._cluster, self._config.data).reconcile,
             "ingresses": ingress_status.IngressStatus(self._cluster).reconcile,
+            "autoscalers": self._autoscalers.reconcile,
             "scheduler": scheduling.Scheduler(self._cluster).reconcile,
             "kubelet": kubelet.reconcile,
         }
@@ -172,6 +176,9 @@ class Workloads:
             self._kubelet.configuration_changed(namespace)
         if kind in (CLAIMS, NODES):
             self._reschedule(namespace)
+        if kind in (DEPLOYMENTS, STATEFUL_SETS):
+            for scaler in self._autoscalers.of(obj):
+                self._queue.add(("autoscalers", namespace, scaler))
         self._owner_of(obj)
 
     def _pod_changed(self, pod: Obj) -> None:
