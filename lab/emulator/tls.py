@@ -66,14 +66,14 @@ def server_context(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
 
 
 def _digest(names: Sequence[str]) -> str:
-    import hashlib  # noqa: PLC0415 - with cryptography's own modules only when a context is made
+    import hashlib
 
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
 
 
 def _usable(certificate: Path, key: Path, names: Sequence[str], *, issuer: Path | None = None) -> bool:
-    from cryptography import x509  # noqa: PLC0415 - 30 ms, needed only by processes that serve TLS
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
@@ -91,13 +91,13 @@ def _usable(certificate: Path, key: Path, names: Sequence[str], *, issuer: Path 
 
 
 def _invalid_signature() -> type[Exception]:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature
 
     return InvalidSignature
 
 
 def _names_of(certificate: x509.Certificate) -> set[str]:
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509
 
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -107,8 +107,8 @@ def _names_of(certificate: x509.Certificate) -> set[str]:
 
 
 def _private(path: Path) -> ec.EllipticCurvePrivateKey:
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     key = load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -117,9 +117,9 @@ def _private(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _make_authority(ca: Authority) -> None:
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("lab emulator CA")
@@ -134,10 +134,10 @@ def _make_authority(ca: Authority) -> None:
 
 
 def _make_server(ca: Authority, certificate: Path, key_path: Path, names: Sequence[str]) -> None:
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-    from cryptography.x509.oid import ExtendedKeyUsageOID  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     issuer = x509.load_pem_x509_certificate(ca.certificate.read_bytes())
     issuer_key = _private(ca.key)
@@ -158,7 +158,7 @@ def _make_server(ca: Authority, certificate: Path, key_path: Path, names: Sequen
 
 
 def _name(common_name: str) -> x509.Name:
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509
 
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name[:64])])
 
@@ -166,7 +166,7 @@ def _name(common_name: str) -> x509.Name:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
 ) -> x509.CertificateBuilder:
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509
 
     now = dt.datetime.now(dt.timezone.utc)
     return (
@@ -181,7 +181,7 @@ def _builder(
 
 
 def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509
 
     return x509.KeyUsage(
         digital_signature=True, key_cert_sign=sign_certificates, crl_sign=sign_certificates,
@@ -191,7 +191,7 @@ def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    from cryptography import x509  # noqa: PLC0415
+    from cryptography import x509
 
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
@@ -200,7 +200,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _write_pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, path: Path, key_path: Path) -> None:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives import serialization
 
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

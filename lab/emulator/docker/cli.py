@@ -96,20 +96,20 @@ def _long_form(words: list[str]) -> list[str]:
 def _commands(name: str) -> dict[str, Command]:
     """The known commands; modules are imported only for the group that ``name`` belongs to."""
     if name in {"login", "logout"}:
-        from lab.emulator.docker import session  # noqa: PLC0415
+        from lab.emulator.docker import session
 
         return {"login": session.login, "logout": session.logout}
     if name in {"info", "version"}:
         return {"info": info, "version": version}
     if name == "build":
-        from lab.emulator.docker import build_command  # noqa: PLC0415
+        from lab.emulator.docker import build_command
 
         return {"build": build_command.build}
     if name in {"push", "pull"}:
-        from lab.emulator.docker import exchange  # noqa: PLC0415
+        from lab.emulator.docker import exchange
 
         return {"push": exchange.push, "pull": exchange.pull}
-    from lab.emulator.docker import images  # noqa: PLC0415
+    from lab.emulator.docker import images
 
     return {
         "tag": images.tag,
@@ -172,6 +172,6 @@ def version(arguments: list[str]) -> None:
 
 
 def _print_template(template: str, document: dict[str, object]) -> None:
-    from lab.emulator.docker.template import render  # noqa: PLC0415
+    from lab.emulator.docker.template import render
 
     sys.stdout.write(render(template, document) + "\n")

@@ -5,6 +5,7 @@ Source: k8s.io/apiextensions-apiserver pkg/controller/{status,establish} (v0.33)
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from lab.emulator.kube.objects import Object, copied, deleting, timestamp
@@ -42,8 +43,6 @@ def resource_of(definition: Object) -> Resource:
 
 def version_rank(version: str) -> tuple[int, int, int, str]:
     """Sort key of versions, the preferred first: v2, v1, v1beta2, v1beta1, v1alpha1, others by name."""
-    import re  # noqa: PLC0415 - rarely needed
-
     match = re.match(r"v(\d+)(?:(alpha|beta)(\d+))?\Z", version)
     if not match:
         return 3, 0, 0, version

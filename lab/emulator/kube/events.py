@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from lab.emulator.kube.errors import StatusError
 from lab.emulator.kube.objects import Object, name_of, namespace_of, reference, timestamp
 from lab.emulator.kube.shelf import Key, key_of
 
@@ -59,8 +60,6 @@ class Recorder:
         self._put(event, namespace)
 
     def _put(self, event: Object, namespace: str) -> None:
-        from lab.emulator.kube.errors import StatusError  # noqa: PLC0415 - used in this one place
-
         try:
             self._store.create("", "events", event, namespace=namespace)
         except StatusError as error:

@@ -41,8 +41,8 @@ class Key:
 
     @cached_property
     def _private(self) -> RSAPrivateKey:
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
 
         try:
             key = serialization.load_pem_private_key(self._path.read_bytes(), None)
@@ -64,7 +64,7 @@ class Key:
     @cached_property
     def identifier(self) -> str:
         """The key's id in token headers: a fingerprint in libtrust's form."""
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives import serialization
 
         der = self._private.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -74,8 +74,8 @@ class Key:
 
     def sign(self, claims: dict[str, Any]) -> str:
         """``claims`` as a signed token (RS256)."""
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding
 
         header = {"typ": "JWT", "alg": "RS256", "kid": self.identifier}
         payload = f"{_pack(header)}.{_pack(claims)}"
@@ -84,9 +84,9 @@ class Key:
 
     def claims(self, token: str) -> dict[str, Any]:
         """The claims of a token with a good signature; raises `TokenError`."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-        from cryptography.hazmat.primitives import hashes  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import padding  # noqa: PLC0415
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding
 
         try:
             payload, _, signature = token.rpartition(".")

@@ -5,6 +5,7 @@ Source: apiserver pkg/endpoints/discovery and its ``aggregated`` package (v0.33)
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from typing import Any
@@ -51,8 +52,6 @@ _SUBRESOURCES: dict[tuple[str, str], tuple[tuple[str, str, str, str, tuple[str, 
 
 
 def _hash(*parts: str) -> str:
-    import base64  # noqa: PLC0415 - one call per kind and cache
-
     return base64.b64encode(hashlib.sha256("/".join(parts).encode()).digest()[:8]).decode()
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
-from lab.emulator.kube import patches
-from lab.emulator.kube.errors import STALE, StatusError, bad_request, conflict, not_emulated, unsupported_media
+from lab.emulator.kube import jsonpatch, patches
+from lab.emulator.kube.errors import (
+    STALE,
+    Cause,
+    StatusError,
+    bad_request,
+    conflict,
+    invalid,
+    not_emulated,
+    unsupported_media,
+)
 from lab.emulator.kube.objects import Object
 from lab.emulator.kube.resources import Resource, no_such_resource
 from lab.emulator.kube.store import Store
-from lab.emulator.kube.web.columns.column import selector_text
+from lab.emulator.kube.web.columns.column import seconds, selector_text
 from lab.emulator.kube.web.rendering import answer
 from lab.emulator.kube.web.requests import Target, body_of, content_of, flag, options_of, parsed_json, parsed_yaml
 from lab.emulator.kube.web.verbs import APPLY, PATCHES
@@ -85,8 +95,6 @@ class Subresources:
             return patches.merge(scale, parsed_yaml(content))
         if kind not in PATCHES:
             raise unsupported_media([*PATCHES, APPLY])
-        from lab.emulator.kube import jsonpatch  # noqa: PLC0415 - rarely used on scale
-
         body = parsed_json(content)
         return jsonpatch.apply(scale, body) if PATCHES[kind] == "json" else patches.merge(scale, body)
 
@@ -138,8 +146,6 @@ class Subresources:
 
 
 def _negative(target: Target, replicas: int) -> StatusError:
-    from lab.emulator.kube.errors import Cause, invalid  # noqa: PLC0415 - only here
-
     cause = Cause.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
     return invalid("autoscaling", "Scale", target.name, [cause])
 
@@ -192,10 +198,6 @@ def _integer(query: Any, name: str) -> int | None:
 
 
 def _since(query: Any) -> int | None:
-    import time  # noqa: PLC0415 - only with sinceTime
-
-    from lab.emulator.kube.web.columns.column import seconds  # noqa: PLC0415
-
     given = _integer(query, "sinceSeconds")
     if given is None and query.get("sinceTime"):
         at = seconds(query["sinceTime"])

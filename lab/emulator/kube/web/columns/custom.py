@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +80,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (dict, list)):
-        import json  # noqa: PLC0415 - a column over a structure is rare
-
         return json.dumps(value, separators=(",", ":"))
     return str(value)
