@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,18 @@ class State:
             return [path.read_text() for path in (self.folder / "secrets").iterdir()]
         return []
 
-    def fact(self, name: str) -> Any | None:
-        """A JSON value noted earlier (the engine chosen, for example), or None."""
-        text = self._read(f"{name}.json")
-        return None if text is None else json.loads(text)
+    def fact(self, name: str) -> dict[str, Any] | None:
+        """A JSON document noted earlier (the engine chosen, for example), or None.
 
-    def put_fact(self, name: str, value: Any) -> None:
-        """Note a JSON value."""
+        A file that somebody damaged counts as absent: the steps' probes then find out what it said.
+        """
+        with contextlib.suppress(ValueError):
+            value = json.loads(self._read(f"{name}.json") or "null")
+            return value if isinstance(value, dict) else None
+        return None
+
+    def put_fact(self, name: str, value: Mapping[str, Any] | None) -> None:
+        """Note a JSON document; None forgets it."""
         self._write(f"{name}.json", json.dumps(value, indent=2) + "\n")
 
     @contextmanager

@@ -14,6 +14,8 @@ from lab.errors import MachineError, UsageError
 from lab.settings import Settings
 from lab.state import State
 
+NAMES = ("auto", "docker", "embedded")
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -32,18 +34,20 @@ def choose(wanted: str, state: State, environ: Mapping[str, str]) -> Choice:
         environ: looked at for DOCKER_HOST.
 
     Raises:
-        UsageError: this lab already runs on another engine.
+        UsageError: there is no such engine, or this lab already runs on another one.
         MachineError: the Docker engine was asked for, which this version does not have.
     """
-    recorded = state.fact("engine")
-    if recorded:
-        if wanted not in ("auto", recorded["name"]):
+    if wanted not in NAMES:
+        raise UsageError("LAB-ENG-03", f"There is no engine {wanted}.", hint="Engines: " + ", ".join(NAMES))
+    recorded = str((state.fact("engine") or {}).get("name", ""))
+    if recorded == "embedded":
+        if wanted not in ("auto", recorded):
             raise UsageError(
                 "LAB-ENG-01",
-                f"This lab runs on the {recorded['name']} engine; {wanted} was asked for.",
+                f"This lab runs on the {recorded} engine; {wanted} was asked for.",
                 hint="Remove the lab first: invoke down --purge",
             )
-        return Choice(recorded["name"], "recorded by the first `up`")
+        return Choice(recorded, "recorded by the first `up`")
     if wanted == "docker":
         raise MachineError(
             "LAB-ENG-02",
@@ -58,7 +62,7 @@ def choose(wanted: str, state: State, environ: Mapping[str, str]) -> Choice:
 
 def record(choice: Choice, state: State) -> None:
     """Note the decision, so that a later `up` cannot change it silently."""
-    if not state.fact("engine"):
+    if (state.fact("engine") or {}).get("name") != choice.name:
         state.put_fact("engine", {"name": choice.name, "why": choice.why})
 
 

@@ -31,6 +31,7 @@ from lab.waiting import Pending, wait_until
 
 HOST = "127.0.0.1"
 _GRACE = 10.0
+_SECRETS = ("root-password", "root-token")
 
 
 class EmbeddedEngine:
@@ -128,6 +129,8 @@ class EmbeddedEngine:
             deadline = time.monotonic() + _GRACE
             wait_until("the emulator to end", lambda: self._ended(pid, deadline), timeout=_GRACE + 5, longest=0.1)
         if self._config_file.exists():
+            if self._written() is None:
+                self._config().write(self._config_file)
             run([sys.executable, "-m", "lab.emulator", self._config_file, "--sweep"], timeout=30, cwd=assets.ROOT)
         return f"Emulator (pid {pid}) stopped." if pid else "Emulator was not running."
 
@@ -170,6 +173,13 @@ class EmbeddedEngine:
             profile=self._settings.emulator.profile,
         )
 
+    def _written(self) -> Config | None:
+        """The settings that the emulator was started with; None when they are missing or damaged."""
+        try:
+            return Config.read(self._config_file)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
     def _secret(self, name: str, prefix: str) -> str:
         value = self._state.secret(name)
         if not value:
@@ -181,7 +191,9 @@ class EmbeddedEngine:
         pid = self._pid()
         if not pid:
             return Needed("no emulator runs")
-        if not self._config_file.exists() or Config.read(self._config_file) != self._config():
+        if not all(self._state.secret(name) for name in _SECRETS):
+            return Needed("a password or token of the lab was lost")
+        if self._written() != self._config():
             return Needed("the emulator runs with other settings")
         for what, url in self._urls():
             seen = _answer(url)
@@ -190,12 +202,7 @@ class EmbeddedEngine:
         return Satisfied(f"pid {pid}")
 
     def _start(self, context: StepContext) -> str:
-        if self._pid():
-            context.report("ending the emulator that runs")
-            self.down()
-        self._config().write(self._config_file)
-        for key, port in self._ports():
-            require_free(HOST, key, port)
+        self._make_room(context)
         log = self._state.folder / "emulator.log"
         self._data.mkdir(mode=0o700, exist_ok=True)
         (self._data / "ready").unlink(missing_ok=True)
@@ -221,6 +228,23 @@ class EmbeddedEngine:
             hint=f"Read {log}.",
         )
         return f"started, pid {process.pid}"
+
+    def _make_room(self, context: StepContext) -> None:
+        """End an emulator that runs with other settings, but not before the new ports are known to be free."""
+        running, before = self._pid(), self._written()
+        if running and before:
+            held = {getattr(before, f"{key}_port") for key, _ in self._ports()}
+            self._require_free(held)
+        self._config().write(self._config_file)
+        if running:
+            context.report("ending the emulator that runs")
+            self.down()
+        self._require_free(set())
+
+    def _require_free(self, but: set[int]) -> None:
+        for key, port in self._ports():
+            if port not in but:
+                require_free(HOST, key, port)
 
     def _started(self, process: Popen[bytes], log: Path, start: int) -> bool | Pending:
         if process.poll() is not None:

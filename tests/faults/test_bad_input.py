@@ -47,6 +47,28 @@ def test_a_port_in_use_names_its_owner_and_its_key(lab):
     assert "ports.registry" in output
 
 
+def test_a_port_in_use_ends_no_lab_that_runs(lab):
+    lab.up()
+    before, healthy = dict(lab.ports), ("verify", "--only", "gitlab.ready")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        lab.ports["app"] = other.getsockname()[1]
+        assert "ports.app" in refused(lab, "up", code=3)
+    lab.ports = before
+    lab.invoke(*healthy)
+    assert lab.up() == 0
+
+
+def test_damaged_files_of_the_lab_heal(lab):
+    lab.up()
+    for name in ("engine.json", "embedded.json", "webhook.json", "deploy-token.json", "secrets/root-token"):
+        (lab.home / ".lab" / name).write_text("")
+    assert "Traceback" not in lab.invoke("up")
+    assert lab.up() == 0
+    lab.invoke("verify")
+
+
 def test_docker_is_a_clear_error_while_there_is_no_such_engine(lab):
     output = refused(lab, "up", "--engine", "docker", code=3)
     assert "--engine embedded" in output

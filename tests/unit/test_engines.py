@@ -41,6 +41,19 @@ def test_a_recorded_engine_is_kept(state, tmp_path):
         choice.choose("docker", state, {})
 
 
+def test_an_engine_that_does_not_exist_is_refused_with_those_that_do(state):
+    with pytest.raises(UsageError, match="no engine podman") as caught:
+        choice.choose("podman", state, {})
+    assert "embedded" in caught.value.hint
+
+
+def test_a_damaged_record_is_decided_anew(state, tmp_path):
+    state.put_fact("engine", {"name": "x"})
+    chosen = choice.choose("auto", state, nowhere(tmp_path))
+    choice.record(chosen, state)
+    assert state.fact("engine")["name"] == "embedded"
+
+
 def test_a_socket_without_permission_is_told_apart_from_no_docker(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may open every socket")

@@ -50,3 +50,9 @@ def test_only_one_process_holds_the_lab(tmp_path):
         assert "LAB-LOCK-01" in out.stdout
     out = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=30, check=True)
     assert out.stdout == "got it\n"
+
+
+@pytest.mark.parametrize("text", ['{"na', "[]", "", "5", "\x00"])
+def test_a_damaged_fact_counts_as_absent(tmp_path, text):
+    (tmp_path / "engine.json").write_text(text)
+    assert State(tmp_path).fact("engine") is None
