@@ -117,6 +117,8 @@ def test_settings_are_the_administrators_and_survive(tmp_path):
             status, body = await client("GET", "/application/settings")
             assert (status, body["allow_local_requests_from_web_hooks_and_services"]) == (200, False)
             status, body = await client("PUT", "/application/settings", {"unknown": 1})
+            assert (status, body) == (400, {"message": "not emulated: settings unknown"})
+            status, body = await client("PUT", "/application/settings", {})
             assert status == 400
             assert body["error"].endswith("at least one parameter must be provided")
             change = {"allow_local_requests_from_web_hooks_and_services": "true", "push_event_hooks_limit": 5}
@@ -809,5 +811,63 @@ def test_a_cherry_pick_keeps_its_author(tmp_path):
         assert (status, body["error"]) == (400, "branch is missing")
         status, body = await client("GET", f"{base}/commits/{sha}/signature")
         assert (status, body["message"]) == (404, "404 Signature Not Found")
+
+    _run(scenario, tmp_path)
+
+
+# -- what must not pass in silence ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/projects?sort=x", "sort does not have a valid value"),
+        ("/projects?visibility=x", "visibility does not have a valid value"),
+        ("/projects?pagination=x", "pagination does not have a valid value"),
+        ("/projects?per_page=0", "per_page has a value not allowed"),
+        ("/projects/root%2Fhichat/repository/files/README.md", "ref is missing"),
+    ],
+)
+def test_queries_are_checked(tmp_path, path, error):
+    async def scenario(client):
+        await _with_commit(client)
+        assert await client("GET", path) == (400, {"error": error})
+
+    _run(scenario, tmp_path)
+
+
+def test_what_is_missing_is_named_even_behind_a_project_path(tmp_path):
+    async def scenario(client):
+        await _with_commit(client)
+        base = "/projects/root%2Fhichat"
+        for path in (f"{base}/merge_requests", f"{base}/repository/files/README.md/blame?ref=main"):
+            status, body = await client("GET", path)
+            assert (status, body["message"].partition(": ")[0]) == (501, "501 Not Implemented - not emulated"), path
+        status, body = await client("GET", f"{base}/repository/archive.tbz")
+        assert (status, body["message"]) == (501, "501 Not Implemented - not emulated: archive format .tbz")
+        status, body = await client("GET", "/projects?starred=true")
+        assert (status, body["message"]) == (400, "not emulated: filter starred")
+        change = {"signup_enabled": False, "throttle_unauthenticated_enabled": True}
+        status, body = await client("PUT", "/application/settings", change)
+        assert (status, body["message"]) == (400, "not emulated: settings throttle_unauthenticated_enabled")
+        group = {"name": "G", "path": "g", "default_branch_protection_defaults": {"allow_force_push": True}}
+        status, body = await client("POST", "/groups", group)
+        assert (status, body["message"]) == (400, "not emulated: default_branch_protection_defaults")
+
+    _run(scenario, tmp_path)
+
+
+def test_projects_are_listed_in_short_form_and_between_ids(tmp_path):
+    async def scenario(client):
+        first, second = await client.project("one"), await client.project("two")
+        _, rows = await client("GET", "/projects?simple=true")
+        assert [row["name"] for row in rows] == ["two", "one"]
+        assert "permissions" not in rows[0]
+        assert "merge_method" not in rows[0]
+        assert rows[0]["http_url_to_repo"].endswith("/root/two.git")
+        _, rows = await client("GET", f"/projects?id_after={first['id']}")
+        assert [row["id"] for row in rows] == [second["id"]]
+        _, rows = await client("GET", f"/projects?id_before={second['id']}")
+        assert [row["id"] for row in rows] == [first["id"]]
 
     _run(scenario, tmp_path)

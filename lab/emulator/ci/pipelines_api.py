@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from lab.emulator.ci.create import RefusedError, Request
-from lab.emulator.ci.model import Pipeline
+from lab.emulator.ci.model import ALIVE, FINISHED, Pipeline
 from lab.emulator.gitlab.model import DEVELOPER, OWNER, REPORTER, ApiError, Project
 from lab.emulator.gitlab.paging import iso, page
 from lab.emulator.gitlab.parameters import Parameters
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 _ORDER = {"id": "id", "status": "status", "ref": "ref", "updated_at": "updated_at", "user_id": "user"}
 _SCOPES: dict[str, tuple[str, ...]] = {"running": ("running",), "pending": ("pending",), "finished": (
     "success", "failed", "canceled")}  # fmt: skip
+_CHOICES = {
+    "status": {*ALIVE, *FINISHED, "manual"},
+    "source": frozenset(
+        """unknown push web trigger schedule api external pipeline chat webide merge_request_event
+        external_pull_request_event parent_pipeline ondemand_dast_scan ondemand_dast_validation
+        security_orchestration_policy container_registry_push duo_workflow
+        pipeline_execution_policy_schedule""".split()  # noqa: SIM905 - words read better than quotes
+    ),
+    "sort": frozenset({"asc", "desc"}),
+}  # fmt: skip
 _NO_PERMISSION = (
     "You do not have sufficient permission to run a pipeline on '{}'. "
     "Please select a different branch or contact your administrator for assistance."
@@ -51,6 +61,9 @@ class PipelinesApi:
 
     def _filtered(self, rows: list[Pipeline], request: web.Request) -> list[Pipeline]:
         query = request.query
+        for name, allowed in _CHOICES.items():
+            if name in query and query[name] not in allowed:
+                raise ApiError(400, {"error": f"{name} does not have a valid value"})
         for name in ("sha", "ref", "status", "source", "name"):
             if name in query:
                 rows = [row for row in rows if getattr(row, name) == query[name]]

@@ -42,8 +42,9 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 def _routing(request: web.Request, error: web.HTTPException) -> web.Response:
-    missing = f"not emulated: {request.method} {request.path}"
-    if error.status in {404, 405} and exists_upstream(request.method, request.path):
+    path = request.rel_url.raw_path  # as sent: a project's path counts as one part
+    missing = f"not emulated: {request.method} {path}"
+    if error.status in {404, 405} and exists_upstream(request.method, path):
         return web.json_response({"message": f"501 Not Implemented - {missing}"}, status=501)
     if error.status in {404, 405}:
         text = "404 Not Found" if error.status == 404 else "405 Not Allowed"

@@ -38,6 +38,7 @@ class FilesApi:
         self._gitlab = gitlab
         router, base = gitlab.app.router, "/api/v4/projects/{id}/repository/files/{path}"
         router.add_get(f"{base}/raw", self.raw)
+        router.add_get(f"{base}/blame", self.blame)
         router.add_head(base, self.head)
         router.add_get(base, self.show, allow_head=False)
         router.add_post(base, self.create)
@@ -47,6 +48,7 @@ class FilesApi:
     async def show(self, request: web.Request) -> web.Response:
         """``GET .../files/:path``."""
         _, project = self._gitlab.access.project(request, REPORTER, "read_repository")
+        (await Parameters.of(request)).require("ref")
         file = await self._find(request, project)
         shown = await self._shown(project, file)
         return web.json_response({**shown, "content": base64.b64encode(file.content).decode()})
@@ -74,6 +76,11 @@ class FilesApi:
                 "X-Gitlab-Commit-Id": file.commit_id,
             },
         )
+
+    async def blame(self, request: web.Request) -> web.Response:
+        """``GET .../files/:path/blame`` is named here, or the path would be taken for a file's."""
+        self._gitlab.access.project(request, REPORTER, "read_repository")
+        raise ApiError.message(501, "501 Not Implemented - not emulated: blame of a file")
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST .../files/:path``."""

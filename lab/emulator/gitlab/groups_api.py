@@ -196,5 +196,5 @@ class GroupsApi:
 
 def _refuse_foreign(given: Parameters) -> None:
     """Raise ApiError 400 for attributes that would change something, but not here."""
-    if foreign := [name for name in _FOREIGN if given.get(name) not in {None, "", False}]:
+    if foreign := [name for name in _FOREIGN if given.get(name) not in (None, "", False)]:
         raise ApiError.message(400, f"not emulated: {', '.join(foreign)}")

@@ -32,7 +32,10 @@ def page(
     """
     render = show or (lambda row: row)
     per_page = min(_positive(request, "per_page", 20), 100)
-    if request.query.get("pagination") == "keyset":
+    pagination = request.query.get("pagination", "offset")
+    if pagination not in {"offset", "keyset", "legacy"}:
+        raise ApiError(400, {"error": "pagination does not have a valid value"})
+    if pagination == "keyset":
         return _keyset(request, rows, render, per_page)
     number = _positive(request, "page", 1)
     start = (number - 1) * per_page
@@ -58,7 +61,7 @@ def _positive(request: web.Request, name: str, default: int) -> int:
     except ValueError:
         raise ApiError(400, {"error": f"{name} is invalid"}) from None
     if value < 1:
-        raise ApiError(400, {"error": f"{name} does not have a valid value"})
+        raise ApiError(400, {"error": f"{name} has a value not allowed"})
     return value
 
 

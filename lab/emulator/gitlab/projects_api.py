@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 RETENTION_DAYS = 30
 """Days between the request to delete a project and its end (instance setting ``deletion_adjourned_period``)."""
 _PATH = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*")
+_SIMPLE = (
+    "id", "description", "name", "name_with_namespace", "path", "path_with_namespace", "created_at", "default_branch",
+    "tag_list", "topics", "ssh_url_to_repo", "http_url_to_repo", "web_url", "readme_url", "forks_count", "avatar_url",
+    "star_count", "last_activity_at", "visibility", "namespace",
+)  # fmt: skip
+_BOUNDS = (
+    ("id_after", "id", True), ("id_before", "id", False),
+    ("last_activity_after", "last_activity_at", True), ("last_activity_before", "last_activity_at", False),
+)  # fmt: skip
+_FOREIGN_FILTERS = ("starred", "topic", "topic_id", "with_programming_language", "imported", "repository_storage")
 _PATH_ERROR = (
     "can contain only letters, digits, '_', '-' and '.'. Cannot start with '-', end in '.git' or end in '.atom'."
 )
@@ -200,7 +210,8 @@ class ProjectsApi:
 
     async def _filtered(self, request: web.Request, caller: Caller | None, rows: list[Project]) -> list[Project]:
         given = await Parameters.of(request)
-        search, visibility = given.text("search").lower(), given.text("visibility")
+        _refuse_unknown_filters(given)
+        search, visibility = given.text("search").lower(), given.choice("visibility", tuple(VISIBILITY))
         rows = [p for p in rows if search in p.data["path"].lower() or search in p.data["name"].lower()]
         if visibility:
             rows = [p for p in rows if p.data["visibility"] == visibility]
@@ -211,6 +222,10 @@ class ProjectsApi:
             rows = [p for p in rows if caller and self._membership(caller, p) >= least]
         if (least_level := given.integer("min_access_level")) is not None:
             rows = [p for p in rows if caller and self._membership(caller, p) >= least_level]
+        for name, key, later in _BOUNDS:
+            if name in given:
+                bound: Any = (given.integer(name) or 0) if key == "id" else given.text(name)
+                rows = [p for p in rows if (p.data[key] > bound if later else p.data[key] < bound)]
         if not given.boolean("include_pending_delete"):
             rows = [p for p in rows if not p.data["marked_for_deletion_on"]]
         return rows
@@ -229,7 +244,11 @@ class ProjectsApi:
         order = request.query.get("order_by", "created_at")
         if order not in {"id", "name", "path", "created_at", "updated_at", "last_activity_at"}:
             raise ApiError(400, {"error": "order_by does not have a valid value"})
+        if request.query.get("sort", "desc") not in {"asc", "desc"}:
+            raise ApiError(400, {"error": "sort does not have a valid value"})
         descending = request.query.get("sort", "desc") != "asc"
+        if request.query.get("simple") == "true":
+            return page(request, sorted(rows, key=lambda p: (p.data[order], p.id), reverse=descending), _simple)
         rows = sorted(rows, key=lambda p: (p.data[order], p.id), reverse=descending)
         return page(request, rows, lambda project: self._shown(project, caller))
 
@@ -257,6 +276,17 @@ class ProjectsApi:
         sizes = dict(line.split(": ") for line in lines)
         size = (int(sizes["size"]) + int(sizes["size-pack"])) * 1024
         return {"commit_count": count, "repository_size": size, "storage_size": size}
+
+
+def _simple(project: Project) -> dict[str, Any]:
+    """What ``simple=true`` leaves."""
+    return {name: project.data[name] for name in _SIMPLE if name in project.data}
+
+
+def _refuse_unknown_filters(given: Parameters) -> None:
+    """Raise ApiError 400 for a filter that would silently let everything pass."""
+    if foreign := [name for name in _FOREIGN_FILTERS if given.text(name) not in {"", "false"}]:
+        raise ApiError.message(400, f"not emulated: filter {', '.join(foreign)}")
 
 
 def _slug(name: str) -> str:

@@ -67,7 +67,7 @@ class RepositoryApi:
         given = await Parameters.of(request)
         suffix = request.match_info["suffix"] or ".tar.gz"
         if suffix not in _FORMATS:
-            raise ApiError(404, {"error": "404 Not Found", "message": f"not emulated: archive format {suffix}"})
+            raise ApiError.message(501, f"501 Not Implemented - not emulated: archive format {suffix}")
         ref = given.text("sha") or project.default_branch or ""
         commit = await self._commit(project, ref, "File")
         kind, content_type = _FORMATS[suffix]

@@ -67,6 +67,8 @@ DEFAULTS: dict[str, Any] = {
 _NOT_SETTABLE = frozenset({"id", "allow_local_requests_from_hooks_and_services", "outbound_local_requests_whitelist"})
 """The allowlist's array form is accepted and does nothing, as upstream (contracts B.4); the others are read-only."""
 _IGNORED = frozenset({"outbound_local_requests_whitelist"})
+_CREDENTIALS = frozenset({"private_token", "access_token", "sudo"})
+"""What may stand in a query beside the settings."""
 
 
 class Settings:
@@ -108,10 +110,12 @@ class SettingsApi:
         return web.json_response(self._gitlab.settings.shown())
 
     async def update(self, request: web.Request) -> web.Response:
-        """``PUT /application/settings``; names that GitLab does not know are ignored, as it does."""
+        """``PUT /application/settings``; a name that is not known here is refused, or it would seem to be set."""
         self._gitlab.access.administrator(request)
         given = await Parameters.of(request)
         known = {name: _typed(given, name) for name in given.values if name in DEFAULTS and name not in _NOT_SETTABLE}
+        if unknown := sorted(set(given.values) - set(DEFAULTS) - _IGNORED - _CREDENTIALS):
+            raise ApiError.message(400, f"not emulated: settings {', '.join(unknown)}")
         if not known and not _IGNORED & set(given.values):
             names = ", ".join(sorted(set(DEFAULTS) - _NOT_SETTABLE))
             raise ApiError(400, {"error": f"{names} are missing, at least one parameter must be provided"})

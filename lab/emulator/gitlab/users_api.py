@@ -73,7 +73,7 @@ class UsersApi:
                 400, {"error": "password, reset_password, force_random_password are missing, at least one parameter "
                 "must be provided"},
             )  # fmt: skip
-        if foreign := [name for name in _FOREIGN if given.get(name) not in {None, "", False}]:
+        if foreign := [name for name in _FOREIGN if given.get(name) not in (None, "", False)]:
             raise ApiError.message(400, f"not emulated: {', '.join(foreign)}")
         username, email = given.text("username"), given.text("email")
         self._check_free(username, email)
