@@ -7,6 +7,7 @@ import ipaddress
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ NETWORK = "lab"
 """Name of the lab's container network and of its k3d cluster; also the key of the label on its containers."""
 _SOCKET = "unix:///var/run/docker.sock"
 _PATIENCE = 2.0
+"""Seconds for all questions to the engine together."""
 
 Net = ipaddress.IPv4Network
 
@@ -193,17 +195,22 @@ def _address(hexadecimal: str) -> str:
 
 
 def _ask(machine: Machine) -> Docker:
-    """Ask the engine what it is and what it has."""
+    """Ask the engine what it is and what it has, all within `_PATIENCE`."""
     address = next(_addresses(machine))
-    ping = machine.engine(address, "/version", _PATIENCE)
-    if isinstance(ping, str) or ping.status != 200:
-        return Docker(address, ping if isinstance(ping, str) else f"HTTP {ping.status}")
+    end = time.monotonic() + _PATIENCE
+
+    def ask(path: str) -> Reply | str:
+        return machine.engine(address, path, max(0.05, end - time.monotonic()))
+
+    first = ask("/version")
+    if isinstance(first, str) or first.status != 200:
+        return Docker(address, first if isinstance(first, str) else f"HTTP {first.status}")
     return Docker(
         address,
-        version=_document(ping) or {},
-        info=_document(machine.engine(address, "/info", _PATIENCE)) or {},
-        networks=tuple(_document(machine.engine(address, "/networks", _PATIENCE)) or ()),
-        containers=tuple(_document(machine.engine(address, "/containers/json?all=1", _PATIENCE)) or ()),
+        version=_document(first) or {},
+        info=_document(ask("/info")) or {},
+        networks=tuple(_document(ask("/networks")) or ()),
+        containers=tuple(_document(ask("/containers/json?all=1")) or ()),
     )
 
 

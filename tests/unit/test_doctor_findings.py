@@ -6,6 +6,7 @@ import re
 import threading
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -298,6 +299,21 @@ def test_the_current_context_of_dockers_client_is_honoured():
     }
     found = {finding.id: finding for finding in doctor.examine(Recorded(recording), Settings(), engine="docker")}
     assert found["docker.reachable"].measured == "unix:///run/user/1000/docker.sock answers"
+
+
+def test_all_questions_to_an_engine_share_one_time_limit():
+    class Slow(Recorded):
+        given: ClassVar[list[float]] = []
+
+        def engine(self, address, path, timeout):
+            self.given.append(timeout)
+            return super().engine(address, path, timeout)
+
+    slow = Slow(json.loads((MACHINES / "wsl2-native-docker.json").read_text()))
+    doctor.blocking(slow, Settings(), "docker")
+    assert len(slow.given) == 4
+    assert slow.given == sorted(slow.given, reverse=True)
+    assert len(set(slow.given)) == 4, "each question has what the ones before it left"
 
 
 class Hanging(Recorded):
