@@ -193,11 +193,19 @@ class Cluster:
             evidence = _message(error.body) or str(error.reason)
             status = error.status or None  # 0 stands for a TLS failure
             raise RemoteError(
-                "LAB-KUBE-03", f"Kubernetes answered {status} to {what}.", status=status, evidence=evidence
+                "LAB-KUBE-03",
+                f"Kubernetes answered {status} to {what}.",
+                status=status,
+                evidence=evidence,
+                hint="`invoke up` mends what the lab has wired; `invoke logs emulator` says more.",
             ) from error
         except dynamic.ResourceNotFoundError as error:
             raise RemoteError(
-                "LAB-KUBE-04", f"Kubernetes does not know this kind: {what}.", status=404, evidence=str(error)
+                "LAB-KUBE-04",
+                f"Kubernetes does not know this kind: {what}.",
+                status=404,
+                evidence=str(error),
+                hint="`invoke up` installs what the lab needs.",
             ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise RemoteError(

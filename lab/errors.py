@@ -37,6 +37,15 @@ class LabError(Exception):
         return "\n".join(part for part in parts if part)
 
 
+def defect(error: Exception, during: str = "") -> LabError:
+    """What a person is told when the lab itself is at fault; LAB_DEBUG=1 adds the traceback of ``error``."""
+    what = f"{type(error).__name__}: {error}"
+    hint = "This is a defect of the lab; the same with LAB_DEBUG=1 shows where."
+    found = LabError("LAB-BUG-01", f"{during}: {what}" if during else what, hint=hint)
+    found.__cause__ = error
+    return found
+
+
 class CheckFailed(LabError):
     """A check of `verify` failed, or a journey did not arrive."""
 

@@ -101,6 +101,7 @@ def git(
             "LAB-GIT-02",
             f"`git {words[0]}` failed{f' for {remote.url}' if remote else ''}.",
             evidence=(done.stderr.strip() or done.stdout.strip())[-_SHOWN:],
+            hint="Git's own words are above" + ("; `invoke verify` checks GitLab and its tokens." if remote else "."),
         )
     return done
 

@@ -184,7 +184,10 @@ def _refused(error: OSError, command: str) -> LabError:
             "LAB-HOSTS-01", "Hosts files belong to the administrator. Nothing was changed.",
             evidence=str(error), hint=command,
         )  # fmt: skip
-    return MachineError("LAB-HOSTS-03", "A hosts file cannot be changed. Nothing was changed.", evidence=str(error))
+    return MachineError(
+        "LAB-HOSTS-03", "A hosts file cannot be changed. Nothing was changed.",
+        evidence=str(error), hint="Add the lines that `invoke hosts` prints by hand.",
+    )  # fmt: skip
 
 
 def _read(path: Path) -> bytes:

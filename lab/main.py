@@ -13,7 +13,7 @@ from types import FrameType
 
 from lab.app import Lab
 from lab.console import Console
-from lab.errors import Interrupted, LabError
+from lab.errors import Interrupted, LabError, defect
 
 _DRAIN = 5.0
 
@@ -43,7 +43,7 @@ def main(work: Callable[[Lab], None], environ: Mapping[str, str], *, as_json: bo
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the one catch at the top: a defect of ours is told, not dumped
-        return _failed(console, _defect(error), debug=debug)
+        return _failed(console, defect(error), debug=debug)
     return 0
 
 
@@ -52,13 +52,6 @@ def _failed(console: Console, error: LabError, *, debug: bool) -> int:
     if debug:
         console.line("".join(traceback.format_exception(None, error, error.__traceback__)))
     return error.exit_code
-
-
-def _defect(error: Exception) -> LabError:
-    hint = "This is a defect of the lab; the same with LAB_DEBUG=1 shows where."
-    found = LabError("LAB-BUG-01", f"{type(error).__name__}: {error}", hint=hint)
-    found.__cause__ = error
-    return found
 
 
 @contextmanager

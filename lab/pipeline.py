@@ -53,7 +53,10 @@ def failure(forge: Forge, row: Document, jobs: list[Document]) -> CheckFailed:
         )  # fmt: skip
     failed = next((job for job in jobs if job["status"] == "failed" and not job.get("allow_failure")), None)
     if failed is None:
-        return CheckFailed("LAB-PIPE-02", f"Pipeline {row['id']} was {row['status']}.", evidence=row.get("web_url", ""))
+        return CheckFailed(
+            "LAB-PIPE-02", f"Pipeline {row['id']} was {row['status']}.", evidence=row.get("web_url", ""),
+            hint="invoke logs pipeline",
+        )  # fmt: skip
     reason = failed.get("failure_reason") or "failed"
     return CheckFailed(
         "LAB-PIPE-01",

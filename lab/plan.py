@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lab.errors import Interrupted, LabError
+from lab.errors import Interrupted, LabError, defect
 from lab.waiting import Pending, wait_until
 
 T = TypeVar("T")
@@ -257,8 +257,7 @@ class _Run:
             return ended("failed", error.problem, error)
         except Exception as error:  # noqa: BLE001 - the boundary of a step
             # A defect of ours must not hang the plan; app.py prints it with its cause under LAB_DEBUG=1.
-            wrapped = LabError("LAB-BUG-01", f"{step.title}: {type(error).__name__}: {error}")
-            wrapped.__cause__ = error
+            wrapped = defect(error, step.title)
             return ended("failed", wrapped.problem, wrapped)
 
 

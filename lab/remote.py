@@ -131,6 +131,7 @@ def fetch(
         )
     except (OSError, http.client.HTTPException) as error:
         seen = f"{type(error).__name__}: {error}"
-        raise RemoteError("LAB-HTTP-01", f"{url} did not answer.", status=None, evidence=seen) from error
+        hint = "`invoke status` shows what runs; `invoke up` starts what does not."
+        raise RemoteError("LAB-HTTP-01", f"{url} did not answer.", status=None, evidence=seen, hint=hint) from error
     finally:
         connection.close()

@@ -65,13 +65,14 @@ def run(
         stdout, stderr = _talk(process, stdin, timeout)
     except subprocess.TimeoutExpired:
         problem = f"`{mask(' '.join(words), secrets)}` did not end within {timeout:g} s."
-        raise TimedOut("LAB-CMD-02", problem) from None
+        raise TimedOut("LAB-CMD-02", problem, hint="Run it again; by hand, it shows what it waits for.") from None
     done = Completed(words, process.returncode, mask(stdout, secrets), mask(stderr, secrets))
     if check and done.code != 0:
         raise LabError(
             "LAB-CMD-03",
             f"`{mask(' '.join(words), secrets)}` ended with code {done.code}.",
             evidence=(done.stderr.strip() or done.stdout.strip())[-_SHOWN:],
+            hint="The program's own words are above.",
         )
     return done
 
@@ -109,7 +110,8 @@ def launch(argv: Sequence[str | Path], *, patience: float, cwd: Path | None = No
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except OSError as error:  # missing, or of another system (Windows programs while WSL's interop is off)
-        raise LabError("LAB-CMD-04", f"{argv[0]} cannot be started.", evidence=str(error)) from error
+        hint = "Is it installed, and may it be executed?"
+        raise LabError("LAB-CMD-04", f"{argv[0]} cannot be started.", evidence=str(error), hint=hint) from error
     try:
         return process.wait(patience)
     except subprocess.TimeoutExpired:

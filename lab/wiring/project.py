@@ -108,7 +108,7 @@ def _namespace(forge: Forge, path: str) -> dict[str, Any]:
     if found:
         return {"namespace_id": found["id"]}
     if "/" in path:
-        raise UsageError("LAB-CONF-05", f"GitLab has no group {path}.", hint="Create it, or change project.path.")
+        raise UsageError("LAB-GITLAB-08", f"GitLab has no group {path}.", hint="Create it, or change project.path.")
     return {"namespace_id": forge.create("/groups", {"name": path, "path": path, "visibility": "private"})["id"]}
 
 

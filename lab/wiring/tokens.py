@@ -95,7 +95,13 @@ def _refused(lab: Wiring, login: Login, service: str) -> str | None:
     url = f"{lab.endpoints.gitlab_route}/{lab.project.path}.git/info/refs?service={service}"
     answer = fetch(url, login=(login.username, login.password))
     if answer.status >= 500:
-        raise RemoteError("LAB-GITLAB-07", f"GitLab answered {answer.status} to git.", status=answer.status)
+        raise RemoteError(
+            "LAB-GITLAB-07",
+            f"GitLab answered {answer.status} to git.",
+            status=answer.status,
+            evidence=answer.text[:200],
+            hint="Run it again in a moment; `invoke logs emulator` says more.",
+        )
     return None if answer.status == 200 else f"git is refused with {answer.status}"
 
 

@@ -64,6 +64,36 @@ def test_python_gitlab_is_not_hidden_by_the_folder_of_that_name():
     assert not [folder for folder in ("gitlab", "k8s", "runner") if (ROOT / folder / "__init__.py").exists()]
 
 
+def codes() -> list[tuple[str, str, bool]]:
+    """Every error that is made: its code, its module, and whether it says what to do next."""
+    return [
+        (str(call.args[0].value), str(path.relative_to(ROOT)), "hint" in {keyword.arg for keyword in call.keywords})
+        for path in MODULES
+        if "emulator" not in path.parts
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant)
+        if str(call.args[0].value).startswith("LAB-")
+    ]
+
+
+def test_every_error_says_what_to_do_next():
+    # A wrong key's error is its own instruction; `follow` adds each hop's hint; a check has one of its own.
+    without = ("LAB-CONF", "LAB-FLAG", "LAB-FOLLOW-T2", "LAB-ARGO-01", "LAB-VER-02")
+    assert codes()
+    assert [(code, path) for code, path, hint in codes() if not hint and not code.startswith(without)] == []
+
+
+def test_a_code_stands_for_one_problem():
+    places: dict[str, set[str]] = {}
+    for code, path, _ in codes():
+        places.setdefault(code, set()).add(path)
+    shared = {code for code, paths in places.items() if len(paths) > 1}
+    assert shared <= {
+        "LAB-CONF-01",  # lab.yaml cannot be read, or not be written back
+        "LAB-HOOK-01",  # the webhook is missing, seen by `up` and by `follow`
+    }
+
+
 def test_what_the_package_reads_beside_its_modules_is_installed_with_it():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     installed = {
