@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from lab.emulator.kube import jsonpatch, patches
+from lab.emulator.kube import disruption, jsonpatch, patches
 from lab.emulator.kube.errors import (
     STALE,
     Cause,
@@ -138,6 +138,7 @@ class Subresources:
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
         body = await body_of(request) or {}
         given = body.get("deleteOptions") or {}
+        disruption.check(self._store, self._store.view("", "pods", target.namespace, target.name))
         self._store.delete("", "pods", target.namespace, target.name, grace=given.get("gracePeriodSeconds"),
                            options=options_of(request, target))  # fmt: skip
         return answer(
