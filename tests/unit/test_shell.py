@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import shell
 from lab.errors import LabError, TimedOut
 from lab.shell import launch, run
 from lab.waiting import Pending, wait_until
@@ -69,6 +70,7 @@ def test_a_launched_program_that_goes_on_is_left_alone(tmp_path):
     fifo.write_text("alive\n")  # blocks until the program reads, so it must still run
     wait_until("the program's sign", lambda: (started.exists() and started.read_text()) or Pending("-"), timeout=10)
     assert started.read_text() == "alive\n"
+    assert shell._left.pop().wait(10) == 0
 
 
 @pytest.mark.parametrize("content", [None, b"\x00MZ"])
