@@ -871,3 +871,19 @@ def test_projects_are_listed_in_short_form_and_between_ids(tmp_path):
         assert [row["id"] for row in rows] == [first["id"]]
 
     _run(scenario, tmp_path)
+
+
+def test_users_are_blocked_once(tmp_path):
+    async def scenario(client):
+        person = {"username": "mia", "name": "Mia", "email": "mia@example.com", "password": "longEnough1!"}
+        _, user = await client("POST", "/users", person)
+        base = f"/users/{user['id']}"
+        assert [await client("POST", f"{base}/block") for _ in range(2)] == [(201, True), (201, None)]
+        assert [row["username"] for row in (await client("GET", "/users?blocked=true"))[1]] == ["mia"]
+        assert [await client("POST", f"{base}/unblock") for _ in range(2)] == [(201, True), (201, False)]
+        assert await client("POST", f"{base}/deactivate") == (201, True)
+        assert await client("POST", f"{base}/activate") == (201, True)
+        assert (await client("POST", "/users/1/block"))[0] == 403
+        assert (await client("GET", "/users?external=true"))[1] == {"message": "not emulated: filter external"}
+
+    _run(scenario, tmp_path)

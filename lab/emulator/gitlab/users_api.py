@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from lab.emulator.gitlab.server import GitLab
 
 _FOREIGN = ("provider", "extern_uid", "external", "avatar", "group_id_for_saml", "auditor")
+_STATES = {"block": "blocked", "unblock": "active", "activate": "active", "deactivate": "deactivated"}
+_FOREIGN_FILTERS = (
+    "external",
+    "extern_uid",
+    "provider",
+    "two_factor",
+    "with_custom_attributes",
+    "skip_ldap",
+    "auditors",
+)
 _NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*")
 
 
@@ -35,8 +45,8 @@ class UsersApi:
         router.add_put(f"{base}/{{user}}", self.update)
         router.add_delete(f"{base}/{{user}}", self.delete)
         router.add_get(f"{base}/{{user}}/memberships", self.memberships)
-        for action, state in (("block", "blocked"), ("unblock", "active"), ("deactivate", "deactivated")):
-            router.add_post(f"{base}/{{user}}/{action}", self._state_changer(state))
+        for action in _STATES:
+            router.add_post(f"{base}/{{user}}/{action}", self._state_changer(action))
 
     async def me(self, request: web.Request) -> web.Response:
         """``GET /user``."""
@@ -54,6 +64,10 @@ class UsersApi:
         rows = [user for user in self._gitlab.users.all() if not username or user.username.lower() == username]
         if search:
             rows = [u for u in rows if search in u.username.lower() or search in u.name.lower() or search == u.email]
+        if foreign := [name for name in _FOREIGN_FILTERS if given.text(name) not in {"", "false"}]:
+            raise ApiError.message(400, f"not emulated: filter {', '.join(foreign)}")
+        if given.boolean("blocked"):
+            rows = [user for user in rows if user.state == "blocked"]
         if given.boolean("active"):
             rows = [user for user in rows if user.state == "active"]
         if given.boolean("admins"):
@@ -138,12 +152,18 @@ class UsersApi:
         for space in self._gitlab.namespaces.all():
             yield "Namespace", space, space.name, level("group", space.id, user.id)
 
-    def _state_changer(self, state: str) -> Any:
+    def _state_changer(self, action: str) -> Any:
         async def change(request: web.Request) -> web.Response:
-            """``POST /users/:id/block`` and its likes (administrators)."""
-            self._gitlab.access.administrator(request)
-            user = self._user(request)
-            user.state = state
+            """``POST /users/:id/block`` and its likes (administrators).
+
+            The answer is true; for a user in that state already it is null, and false for ``unblock``, as upstream.
+            """
+            caller, user = self._gitlab.access.administrator(request), self._user(request)
+            if user.id == caller.user_id and action == "block":
+                raise ApiError.message(403, "403 Forbidden - The API initiating user cannot be blocked by the API")
+            if user.state == _STATES[action]:
+                return web.json_response(False if action == "unblock" else None, status=201)
+            user.state = _STATES[action]
             self._gitlab.users.save(user)
             return web.json_response(True, status=201)
 
