@@ -50,7 +50,9 @@ def _holder(view: View, number: int) -> tuple[str, bool, str]:
     owner = view.listeners.get(number, Owner(None))
     if owner.pid is None:
         return str(owner), False, "see who it is, and end it:\n" + commands(f"sudo ss -ltnp 'sport = :{number}'")
-    return str(owner), owner.pid == emulator, "end that program:\n" + commands(f"kill {owner.pid}")
+    # The command line tells it too: a lock file may be damaged, or not written yet.
+    own = owner.pid == emulator or f"{view.state_folder}/embedded.json" in owner.command
+    return str(owner), own, "end that program:\n" + commands(f"kill {owner.pid}")
 
 
 def _other(number: int) -> int:

@@ -166,6 +166,11 @@ def test_owners_of_several_ports_are_found_in_one_pass():
     only = Counting(recording)
     assert doctor.blocking(only, Settings(), "embedded") == []
     assert only.listed == ["/proc/2211/fd"], "the lab's own process is looked at first, and once for all ports"
+    recording["files"]["/home/anna/lab/.lab/embedded/lock"] = "damaged"
+    assert doctor.blocking(Recorded(recording), Settings(), "embedded") == [], "its command line names this lab"
+    recording["home"] = "/home/anna/other"
+    other = [finding.id for finding in doctor.blocking(Recorded(recording), Settings(), "embedded")]
+    assert other == ["port.gitlab", "port.registry", "port.kubernetes", "port.argocd", "port.app"]
     assert owners([8443], Recorded.load(MACHINES / "port-5050-taken.json")) == {8443: Owner(None)}
 
 
