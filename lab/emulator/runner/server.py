@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 RELOAD_EVERY = 3.0
 _LOST_PATIENCE = 60.0
+_STOP_PATIENCE = 3.0
+"""Seconds in which running jobs may report their end when the runner stops."""
 _FAST, _UPSTREAM = (0.05, 1.0), (3.0, 30.0)
 """Seconds between two pieces of a trace, and of silence after which GitLab is asked about the job."""
 
@@ -64,15 +66,13 @@ class Runner:
         """Stop asking, end the running jobs and report them."""
         for poll in self._polls.values():
             poll.cancel()
-        await asyncio.gather(*self._polls.values(), return_exceptions=True)
+        if self._polls:
+            await asyncio.wait(self._polls.values(), timeout=1)
         for build in self._builds.values():
             build.stop()
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=3)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        await self._tasks.cancel()
+            await asyncio.wait(self._running, timeout=_STOP_PATIENCE)
+        await self._tasks.cancel()  # the polls and jobs that are late among them
         if self._session:
             await self._session.close()
 
