@@ -19,7 +19,7 @@ _STORED = {
     ("", "limitranges"): "limit ranges are stored, but nothing is defaulted or limited by them",
     ("networking.k8s.io", "networkpolicies"): "network policies are stored, but no traffic is filtered",
     ("autoscaling", "horizontalpodautoscalers"): "autoscalers are stored, but nothing is measured or scaled",
-    ("policy", "poddisruptionbudgets"): "evictions ask disruption budgets, but their status is not kept",
+    ("policy", "poddisruptionbudgets"): "the status of disruption budgets is not kept (evictions do ask them)",
     ("certificates.k8s.io", "certificatesigningrequests"): "signing requests are stored, but nobody signs them",
     (_RBAC, "roles"): _ACCESS,
     (_RBAC, "clusterroles"): _ACCESS,
