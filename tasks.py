@@ -41,9 +41,12 @@ class WordTask(Task[Any]):
 
 
 def _run(work: Callable[[Lab], Any], *, as_json: bool = False) -> None:
-    from lab.main import main  # noqa: PLC0415 - `invoke --list` must not wait for it
+    try:
+        from lab.main import main  # noqa: PLC0415 - `invoke --list` must not wait for it
 
-    code = main(work, os.environ, as_json=as_json)
+        code = main(work, os.environ, as_json=as_json)
+    except KeyboardInterrupt:  # before main could take care of it; Invoke itself would end with 1
+        raise Exit("Interrupted.", code=130) from None
     if code:
         raise Exit(code=code)
 
@@ -89,7 +92,7 @@ def follow(_c: Context, commit: str = "", json: bool = False) -> None:
 
 
 @task(help={"message": "commit message", "timeout": "seconds", "json": "one hop per line"})
-def smoke(_c: Context, message: str = "", timeout: float = 0.0, json: bool = False) -> None:
+def smoke(_c: Context, message: str = "", timeout: str = "", json: bool = False) -> None:
     """Push a commit and wait until its pod answers."""
     _run(lambda lab: lab.smoke(message, timeout), as_json=json)
 
@@ -118,8 +121,12 @@ def creds(_c: Context) -> None:
     _run(lambda lab: lab.creds())
 
 
-@task(positional=["component"], help={"component": "app, pipeline, emulator or argocd", "follow": "go on printing"})
-def logs(_c: Context, component: str, follow: bool = False) -> None:
+@task(
+    klass=WordTask,
+    positional=["component"],
+    help={"component": "app, pipeline, emulator or argocd", "follow": "go on printing"},
+)
+def logs(_c: Context, component: str = "", follow: bool = False) -> None:
     """Show a component's log."""
     _run(lambda lab: lab.logs(component, follow=follow))
 

@@ -173,11 +173,12 @@ class Lab:
             stop=self.stop_event, on_hop=self.console.hop, report=self._waiting,
         )  # fmt: skip
 
-    def smoke(self, message: str, timeout: float) -> None:
-        """Push a commit and watch it arrive."""
+    def smoke(self, message: str, timeout: str) -> None:
+        """Push a commit and watch it arrive, within ``timeout`` seconds (default: timeouts.smoke)."""
+        limit = _seconds(timeout) if timeout else self.settings.timeouts.smoke
         hops = follow.smoke(
             self.endpoints(), self.settings, self.state, message=message,
-            timeout=timeout or self.settings.timeouts.smoke,
+            timeout=limit,
             stop=self.stop_event, on_hop=self.console.hop, report=self._waiting,
         )  # fmt: skip
         total = sum(hop.seconds for hop in hops)
@@ -291,6 +292,8 @@ class Lab:
 
     def _save_project(self) -> None:
         """Write a git bundle beside lab.yaml before anything with commits in it goes away."""
+        if not self.state.secret("root-token"):
+            return  # it was never started: there are no commits
         outcomes = plan.run(self.engine.steps(), stop=self.stop_event)
         error = next((outcome.error for outcome in outcomes if outcome.error), None)
         if error:
@@ -319,3 +322,13 @@ class Lab:
             return
         with self.state.lock():
             yield
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise UsageError("LAB-FLAG-02", f"--timeout takes seconds, not {text!r}.", hint="invoke smoke --timeout 60")
+    return found

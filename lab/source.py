@@ -12,10 +12,11 @@ from lab.git import git
 from lab.settings import ProjectSettings
 
 _HOST = re.compile(
-    r"https?://(?:[^@/\s]*@)?([A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9])(?=[:/\s\"']|$)|\b((?:\d{1,3}\.){3}\d{1,3})\b"
+    r"https?://(?:[^@/\s]*@)?(?![^@/\s]*@)([A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9])(?=[:/\s\"']|$)"
+    r"|\b((?:\d{1,3}\.){3}\d{1,3})\b"
 )
-_LABEL = re.compile(r"\b((?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*):\d{2,5}/", re.IGNORECASE)
-"""A registry with a port in an image name."""
+_LABEL = re.compile(r"\b((?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*):\d{2,5}(?=[/\s\"']|$)", re.IGNORECASE)
+"""A registry with a port, in an image name or alone."""
 _HARMLESS = ("localhost", "127.0.0.1", "0.0.0.0", "kubernetes.default.svc")  # noqa: S104 - compared, never bound
 _PUBLIC = ("docker.io", "gitlab.com", "github.com", "k8s.io", "goproxy.cn", "golang.org", "pypi.org", "npmjs.org")
 _SHOWN = 12

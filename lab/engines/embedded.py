@@ -232,14 +232,14 @@ class EmbeddedEngine:
     def _make_room(self, context: StepContext) -> None:
         """End an emulator that runs with other settings, but not before the new ports are known to be free."""
         running, before = self._pid(), self._written()
-        if running and before:
-            held = {getattr(before, f"{key}_port") for key, _ in self._ports()}
+        if running is None or before:
+            held = {getattr(before, f"{key}_port") for key, _ in self._ports()} if running else set()
             self._require_free(held)
         self._config().write(self._config_file)
         if running:
             context.report("ending the emulator that runs")
             self.down()
-        self._require_free(set())
+            self._require_free(set())
 
     def _require_free(self, but: set[int]) -> None:
         for key, port in self._ports():

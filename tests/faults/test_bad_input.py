@@ -45,6 +45,8 @@ def test_a_port_in_use_names_its_owner_and_its_key(lab):
     assert f"Port {lab.ports['registry']} is in use" in output
     assert f"process {os.getpid()}" in output
     assert "ports.registry" in output
+    lab.invoke("down", "--purge", "--yes")  # nothing ran yet, so there is nothing to save and nothing in the way
+    assert not (lab.home / ".lab").exists()
 
 
 def test_a_port_in_use_ends_no_lab_that_runs(lab):
@@ -67,6 +69,21 @@ def test_damaged_files_of_the_lab_heal(lab):
     assert "Traceback" not in lab.invoke("up")
     assert lab.up() == 0
     lab.invoke("verify")
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (("smoke", "--timeout", "soon"), "'soon'"),
+        (("smoke", "--timeout", "-5"), "'-5'"),
+        (("logs",), "pipeline"),
+        (("up", "--engine", "podman"), "embedded"),
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_a_usage_error(lab, args, named):
+    (lab.home / ".lab").mkdir()
+    (lab.home / ".lab/engine.json").write_text('{"name": "embedded"}')
+    assert named in refused(lab, *args, code=2)
 
 
 def test_docker_is_a_clear_error_while_there_is_no_such_engine(lab):

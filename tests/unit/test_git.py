@@ -152,13 +152,16 @@ def test_a_sound_source_is_described(tmp_path):
 def test_hard_coded_hosts_are_named_with_their_line(tmp_path):
     files = {
         **SOUND,
-        ".gitlab-ci.yml": "x:\n  script:\n    - git push https://oauth2:$CI_JOB_TOKEN@gitlab.iceymoss/root/hichat.git\n",
+        ".gitlab-ci.yml": "x:\n  script:\n    - git push https://oauth2:$CI_JOB_TOKEN@gitlab.iceymoss/root/hichat.git\n"
+        "    - git push http://oauth2:$CI_JOB_TOKEN@$CI_SERVER_HOST/root/hichat.git\n"
+        "  services:\n    - {name: docker:24-dind, command: ['--insecure-registry=registry.lan:5050']}\n",
         "k8s/hichat.yaml": "# see http://comment.example/\nimage: gitlab.iceymoss:5050/root/hichat:latest\n",
         "k8s/argocd-application.yaml": "repoURL: http://172.21.0.1/root/hichat.git\nserver: https://kubernetes.default.svc\n",
     }
     found = inspect(source(tmp_path, files))
     assert set(found.hosts) == {
         ".gitlab-ci.yml:3 gitlab.iceymoss",
+        ".gitlab-ci.yml:6 registry.lan",
         "k8s/hichat.yaml:2 gitlab.iceymoss",
         "k8s/argocd-application.yaml:1 172.21.0.1",
     }
