@@ -65,6 +65,7 @@ def test_what_is_not_emulated_is_named(tmp_path):
         ("GET", "/groups/1/labels"),
         ("POST", "/users/1/gpg_keys"),
         ("GET", "/topics"),
+        ("POST", "/features//some_flag"),
     ],
 )
 def test_what_gitlab_has_and_the_emulator_has_not_is_no_404(tmp_path, method, path):

@@ -32,6 +32,7 @@ class JobsApi:
         routes.add_post(f"{one}/cancel", self.cancel)
         routes.add_post(f"{one}/play", self.play)
         routes.add_post(f"{one}/erase", self.erase)
+        routes.add_get("/api/v4/projects/{id}/repository/commits/{sha}/statuses", self.statuses)
         routes.add_get("/api/v4/job", self.own)
 
     async def index(self, request: web.Request) -> web.Response:
@@ -40,6 +41,24 @@ class JobsApi:
         jobs = [job for job in self._ci.store.jobs.values() if job.project_id == project.id and not job.retried]
         rows = sorted(in_scope(jobs, request), key=lambda job: job.id, reverse=True)
         return page(request, rows, lambda found: self._ci.present.job(found, project))
+
+    async def statuses(self, request: web.Request) -> web.Response:
+        """``GET repository/commits/:sha/statuses``: the commit's jobs, of each name the latest unless ``all``."""
+        _, project = self._access.project(request, REPORTER)
+        sha = await self._ci.gitlab.repositories.resolve(project, request.match_info["sha"])
+        if sha is None:
+            raise ApiError.not_found("Commit")
+        jobs = sorted((j for j in self._ci.store.jobs.values() if j.project_id == project.id), key=lambda j: j.id)
+        rows = [self._ci.present.commit_status(job, project) for job in jobs if self._sha_of(job) == sha]
+        for name in ("ref", "stage", "name", "pipeline_id"):
+            if name in request.query:
+                rows = [row for row in rows if str(row[name]) == request.query[name]]
+        if request.query.get("all") != "true":
+            rows = list({(row["ref"], row["name"]): row for row in rows}.values())
+        return page(request, rows, lambda row: {key: value for key, value in row.items() if key != "stage"})
+
+    def _sha_of(self, job: Job) -> str:
+        return self._ci.store.pipelines[job.pipeline_id].sha
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET jobs/:id``."""

@@ -84,6 +84,30 @@ class Presenter:
             "favicon": f"/assets/ci_favicons/favicon_status_{pipeline.status}.png",
         }
 
+    def commit_status(self, job: Job, project: Project) -> dict[str, Any]:
+        """A job as a status of its commit, with ``stage``, which the API does not show."""
+        shown = self.job(job, project)
+        kept = (
+            "id",
+            "ref",
+            "stage",
+            "status",
+            "name",
+            "coverage",
+            "allow_failure",
+            "created_at",
+            "started_at",
+            "finished_at",
+        )
+        return {
+            **{name: shown[name] for name in kept},
+            "sha": self._store.pipelines[job.pipeline_id].sha,
+            "pipeline_id": job.pipeline_id,
+            "target_url": shown["web_url"],
+            "description": None,
+            "author": shown["user"],
+        }
+
     def job(self, job: Job, project: Project) -> dict[str, Any]:
         """A job."""
         pipeline = self._store.pipelines[job.pipeline_id]

@@ -44,8 +44,8 @@ _RARE_METHODS = {"PATCH", "OPTIONS", "TRACE"}
 
 def exists_upstream(method: str, path: str) -> bool:
     """Whether GitLab Free has a resource at ``path`` (``/api/v4/projects/1/issues``), so that it is missing here."""
-    parts = path.removeprefix("/api/v4/").rstrip("/").split("/")
-    if not path.startswith("/api/v4/") or "" in parts or method in _RARE_METHODS:
+    parts = [part for part in path.removeprefix("/api/v4/").split("/") if part]
+    if not path.startswith("/api/v4/") or not parts or method in _RARE_METHODS:
         return False
     below = _BELOW.get(parts[0])
     return parts[0] in _TOP if below is None or len(parts) < 3 else parts[2] in below
