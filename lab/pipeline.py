@@ -46,6 +46,8 @@ def progress(row: Document, jobs: list[Document]) -> str:
 
 def failure(forge: Forge, row: Document, jobs: list[Document]) -> CheckFailed:
     """Why a pipeline did not succeed, with the end of the trace that says so."""
+    if not jobs and "yaml_errors" not in row:
+        row = forge.get(forge.at("pipelines", row["id"]))  # lists of pipelines do not carry the errors
     if row.get("yaml_errors"):
         return CheckFailed(
             "LAB-PIPE-03", "GitLab does not accept .gitlab-ci.yml.", evidence=str(row["yaml_errors"]),

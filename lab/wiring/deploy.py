@@ -146,7 +146,7 @@ def _act_pipeline(lab: Wiring, context: StepContext) -> str:
     undone = not _holds_manifest(lab) or _lost(lab, head)  # what a pipeline that succeeded had committed
     if row["status"] in pipeline.ENDED and (row["status"] != "success" or undone):
         context.report(f"pipeline {row['id']} {row['status']}, starting another one")
-        row = forge.create(forge.at("pipeline"), {"ref": project.branch})
+        row = _another(lab, row)
     try:
         _wait_for(lab, context, row)
     except CheckFailed as error:
@@ -162,6 +162,17 @@ def _act_pipeline(lab: Wiring, context: StepContext) -> str:
             hint="A job of .gitlab-ci.yml has to commit the manifests with the new image to that branch.",
         )
     return f"pipeline {row['id']} succeeded"
+
+
+def _another(lab: Wiring, row: Document) -> Document:
+    """A new pipeline of the code branch's tip; where GitLab refuses, what was wrong with the one before."""
+    forge = lab.forge
+    try:
+        return dict(forge.create(forge.at("pipeline"), {"ref": lab.project.branch}))
+    except RemoteError as error:
+        if error.status != 400:
+            raise
+        raise pipeline.failure(forge, row, forge.jobs(row["id"])) from error
 
 
 def _wait_for(lab: Wiring, context: StepContext, row: Document) -> None:

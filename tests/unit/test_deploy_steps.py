@@ -6,7 +6,8 @@ import pytest
 from world import SHA, P, world
 
 from lab import wiring
-from lab.plan import Needed, Probe, Satisfied, StepContext
+from lab.errors import CheckFailed
+from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 
 OLD = "b2" * 20
 MANIFEST = f"{P}/repository/files/k8s%2Fhichat.yaml/raw"
@@ -18,9 +19,13 @@ def healthy(tmp_path):
         yield made
 
 
-def probe(made) -> Probe:
+def step(made) -> Step:
     steps = wiring.steps(lambda: made.endpoints, made.settings, made.state, lambda _token: None)
-    return next(step for step in steps if step.name == "pipeline").probe(StepContext())
+    return next(step for step in steps if step.name == "pipeline")
+
+
+def probe(made) -> Probe:
+    return step(made).probe(StepContext())
 
 
 def config_branch(made, *messages: str, code: tuple[str, ...] = (SHA, OLD)) -> None:
@@ -58,3 +63,18 @@ def test_a_revert_on_top_is_somebodys_decision(healthy):
 def test_a_code_branch_that_was_moved_back_is_not_deployed_by_the_lab(healthy):
     config_branch(healthy, f"x\n\nSource-Commit: {OLD}", code=(SHA,))
     assert isinstance(probe(healthy), Satisfied)
+
+
+def test_a_pipeline_file_that_gitlab_refuses_is_shown_in_its_words(healthy):
+    words = "jobs:build:script config should be a string"
+    row = {"id": 7, "status": "failed", "sha": SHA, "web_url": "http://x/7"}
+    healthy.gitlab.on("GET", f"{P}/pipelines", (200, [row]))
+    healthy.gitlab.on("GET", f"{P}/pipelines/7", (200, {**row, "yaml_errors": words}))
+    healthy.gitlab.on("GET", f"{P}/pipelines/7/jobs", (200, []))
+    healthy.gitlab.on("POST", f"{P}/pipeline", (400, {"message": {"base": [words]}}))
+    healthy.gitlab.on("GET", MANIFEST, (404, {"message": "404 File Not Found"}))
+    with pytest.raises(CheckFailed) as raised:
+        step(healthy).act(StepContext())
+    assert raised.value.code == "LAB-PIPE-03"
+    assert words in raised.value.evidence
+    assert ".gitlab-ci.yml" in raised.value.problem
