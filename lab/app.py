@@ -292,7 +292,7 @@ class Lab:
 
     def _save_project(self) -> None:
         """Write a git bundle beside lab.yaml before anything with commits in it goes away."""
-        if not self.state.secret("root-token"):
+        if not self.engine.has_data():
             return  # it was never started: there are no commits
         outcomes = plan.run(self.engine.steps(), stop=self.stop_event)
         error = next((outcome.error for outcome in outcomes if outcome.error), None)

@@ -36,6 +36,9 @@ class Engine(Protocol):
     def down(self) -> str:
         """Remove processes and ports, keep data; returns one line saying what was done."""
 
+    def has_data(self) -> bool:
+        """Whether it was ever started, so that there may be commits to save."""
+
     def purge(self) -> str:
         """Remove the data too; only after `down`."""
 

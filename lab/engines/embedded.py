@@ -134,6 +134,10 @@ class EmbeddedEngine:
             run([sys.executable, "-m", "lab.emulator", self._config_file, "--sweep"], timeout=30, cwd=assets.ROOT)
         return f"Emulator (pid {pid}) stopped." if pid else "Emulator was not running."
 
+    def has_data(self) -> bool:
+        """Whether the emulator's folder is there."""
+        return self._data.exists()
+
     def purge(self) -> str:
         """Remove the emulator's data."""
         if self._data.exists():

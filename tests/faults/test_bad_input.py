@@ -69,6 +69,9 @@ def test_damaged_files_of_the_lab_heal(lab):
     assert "Traceback" not in lab.invoke("up")
     assert lab.up() == 0
     lab.invoke("verify")
+    (lab.home / ".lab/secrets/root-token").write_text("")
+    lab.invoke("down", "--purge", "--yes")
+    assert list(lab.home.glob("*.bundle")), "a lost token costs no commits"
 
 
 @pytest.mark.parametrize(
