@@ -888,3 +888,29 @@ def test_users_are_blocked_once(tmp_path):
         assert (await client("GET", "/users?external=true"))[1] == {"message": "not emulated: filter external"}
 
     _run(scenario, tmp_path)
+
+
+def test_groups_are_filtered(tmp_path):
+    async def scenario(client):
+        _, outer = await client("POST", "/groups", {"name": "Outer", "path": "outer", "visibility": "public"})
+        _, inner = await client("POST", "/groups", {"name": "Inner", "path": "inner", "parent_id": outer["id"]})
+        person = {"username": "mia", "name": "Mia", "email": "mia@example.com", "password": "longEnough1!"}
+        _, user = await client("POST", "/users", person)
+        wanted = {"name": "t", "scopes": ["api"]}
+        _, token = await client("POST", f"/users/{user['id']}/personal_access_tokens", wanted)
+
+        async def listed(query, token=TOKEN):
+            status, rows = await client("GET", f"/groups?{query}", token=token)
+            assert status == 200, rows
+            return [row["path"] for row in rows]
+
+        assert await listed("") == ["outer", "inner"]
+        assert await listed(f"skip_groups[]={outer['id']}") == ["inner"]
+        assert await listed(f"skip_groups={outer['id']},{inner['id']}") == []
+        assert await listed("top_level_only=true") == ["outer"]
+        assert await listed("visibility=private") == ["inner"]
+        assert await listed("owned=true") == ["outer", "inner"]
+        assert await listed("", token["token"]) == ["outer"]
+        assert await listed("owned=true", token["token"]) == []
+
+    _run(scenario, tmp_path)

@@ -71,9 +71,22 @@ class GroupsApi:
     async def index(self, request: web.Request) -> web.Response:
         """``GET /groups``."""
         caller = self._gitlab.access.maybe(request)
-        search = request.query.get("search", "").lower()
-        rows = [s for s in self._gitlab.namespaces.all() if s.kind == "group" and self._sees(caller, s)]
-        return page(request, [s for s in rows if search in s.full_path.lower()], self._shown)
+        given = await Parameters.of(request)
+        search, skipped = given.text("search").lower(), given.strings("skip_groups") or []
+        visibility, top = given.choice("visibility", _VISIBILITY), given.boolean("top_level_only")
+        least = OWNER if given.boolean("owned") else given.integer("min_access_level") or 0
+        rows = [
+            group
+            for group in self._gitlab.namespaces.all()
+            if group.kind == "group"
+            and self._sees(caller, group)
+            and search in group.full_path.lower()
+            and str(group.id) not in skipped
+            and visibility in {"", group.visibility}
+            and not (top and group.parent_id)
+            and (not least or (caller is not None and self._own_level(caller, group) >= least))
+        ]
+        return page(request, rows, self._shown)
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /groups``."""
@@ -168,6 +181,11 @@ class GroupsApi:
         if parent is None or parent.kind != "group" or self._level(caller, parent) < OWNER:
             raise ApiError.not_found("Group")
         return parent
+
+    def _own_level(self, caller: Caller, group: Namespace) -> int:
+        """The caller's level by membership, without what an administrator may do everywhere."""
+        chain = self._gitlab.namespaces.chain(group.id)
+        return max(self._gitlab.members.level("group", outer.id, caller.user_id or 0) for outer in chain)
 
     def _level(self, caller: Caller, space: Namespace) -> int:
         return self._gitlab.access.namespace_level(caller, space)
