@@ -17,7 +17,7 @@ GROUPS = {
     "start": ("up", "clone", "env", "creds", "status", "open", "hosts"),
     "every day": ("follow", "smoke", "verify", "logs", "stop", "start"),
     "settings": ("config.init", "config.show", "config.set", "config.schema"),
-    "when it breaks": ("reset", "down"),
+    "when it breaks": ("doctor", "reset", "down"),
 }
 
 
@@ -129,6 +129,12 @@ def creds(_c: Context) -> None:
 def logs(_c: Context, component: str = "", follow: bool = False) -> None:
     """Show a component's log."""
     _run(lambda lab: lab.logs(component, follow=follow))
+
+
+@task(help={"json": "one finding per line", "fix": "mend what needs no root, print the rest as a script"})
+def doctor(_c: Context, json: bool = False, fix: bool = False) -> None:
+    """Check this machine: what the lab needs, and what mends it."""
+    _run(lambda lab: lab.doctor(fix=fix), as_json=json)
 
 
 @task(help={"yes": "do not ask"})

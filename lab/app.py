@@ -32,6 +32,8 @@ from lab import (
 )  # fmt: skip
 from lab.config.commands import Configuration
 from lab.console import Console
+from lab.doctor import ThisMachine, require
+from lab.doctor.consult import consult
 from lab.engines import choice
 from lab.engines.base import Engine
 from lab.errors import CheckFailed, Interrupted, UsageError
@@ -89,6 +91,7 @@ class Lab:
         if explain:
             self._explain(wiring.steps(built.endpoints, self.settings, self.state, built.attach_runner), built)
             return
+        require(self._machine(), self.settings, chosen.name)
         with self._changing(dry=dry):
             if not dry:
                 choice.record(chosen, self.state)
@@ -162,6 +165,16 @@ class Lab:
             raise UsageError(
                 "LAB-FILE-01", f"{path} cannot be written.", evidence=str(error.strerror), hint="Name another file."
             ) from error
+
+    def doctor(self, *, fix: bool) -> None:
+        """Examine this machine, for the engine that was recorded or asked for."""
+        # Asked for Docker, the doctor looks at Docker, although this version's `up` refuses it.
+        asked = self.settings.engine
+        engine = asked if asked == "docker" else choice.choose(asked, self.state, self.environ).name
+        consult(self._machine(), self.settings, self.console, engine=engine, fix=fix, stop=self.stop_event)
+
+    def _machine(self) -> ThisMachine:
+        return ThisMachine(self.home, assets.ROOT, self.environ)
 
     def follow(self, commit: str) -> None:
         """Watch one push travel to its pod."""
