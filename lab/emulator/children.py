@@ -64,6 +64,11 @@ class Children:
         _signal_group(process.pid, signal.SIGKILL)
         (self._folder / f"{process.pid}.json").unlink(missing_ok=True)
 
+    @staticmethod
+    def close_pipes(process: asyncio.subprocess.Process) -> None:
+        """Close our ends of the pipes of a process that has ended; a descendant that left its group may hold others."""
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio offers no other way
+
     def sweep(self) -> int:
         """End every recorded process of an earlier emulator; returns how many groups were alive."""
         found = 0

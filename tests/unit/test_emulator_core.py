@@ -102,6 +102,25 @@ def test_a_child_that_ignores_termination_is_killed(tmp_path):
     assert asyncio.run(asyncio.wait_for(work(), 30)) == -9
 
 
+def test_pipes_are_closed_although_a_descendant_that_left_holds_them(tmp_path):
+    async def work():
+        children = Children(tmp_path / "children")
+        script = "setsid sh -c 'echo $$; exec sleep 300' & wait"
+        process = await children.spawn(
+            ["sh", "-c", script], cwd=tmp_path, env={"PATH": os.environ["PATH"]}, stdout=asyncio.subprocess.PIPE
+        )
+        left = int(await process.stdout.readline())
+        await children.end(process, grace=5)
+        try:
+            assert alive(left)
+            children.close_pipes(process)
+            assert await asyncio.wait_for(process.stdout.read(), 10) == b""
+        finally:
+            os.kill(left, signal.SIGKILL)
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
 SPAWN = """
 import asyncio, os, sys
 from pathlib import Path

@@ -48,6 +48,7 @@ class Shell:
             _, late = await asyncio.wait({reading}, timeout=_OUTPUT_PATIENCE)
             for task in late:
                 task.cancel()
+            self._children.close_pipes(process)
         return process.returncode or 0
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:

@@ -104,6 +104,7 @@ class Program:
             code = await process.wait()
             self._pod.node.children.forget(process)
             await asyncio.wait({copying}, timeout=2.0)  # a descendant that left the group may keep the pipe open
+            self._pod.node.children.close_pipes(process)
         finally:
             copying.cancel()
         self._finished_at = timestamp()
@@ -156,6 +157,7 @@ class Program:
             return None, ""
         finally:
             await asyncio.shield(children.end(process, 0.0))
+            children.close_pipes(process)
         return process.returncode, output[:10240].decode(errors="replace")
 
 
