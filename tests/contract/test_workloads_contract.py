@@ -195,7 +195,7 @@ def test_rollout_under_load_history_undo_restart_and_logs(target, image, kubectl
     kubectl("rollout", "restart", "deployment/web")
     kubectl("rollout", "status", "deployment/web", "--timeout=40s")
     kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=20s")
-    assert "listening" in kubectl("logs", "deployment/web")
+    kubectl.until("the log's first line", lambda: "listening" in kubectl("logs", "deployment/web"))
     ask(target, host)
     described = kubectl("describe", "pods", "--selector=app=web")
     for text in ("Successfully assigned", "Created container", "Started container", "ContainersReady"):

@@ -34,7 +34,7 @@ async def _hook(client, url, **more):
 async def _idle(client):
     """Wait until every delivery has ended."""
     while client.gitlab.tasks._tasks:
-        await asyncio.gather(*client.gitlab.tasks._tasks)
+        await asyncio.wait(set(client.gitlab.tasks._tasks))  # unlike gather it lets the loop go on when all have ended
 
 
 async def _pushed(client, project, *refs):
