@@ -35,6 +35,8 @@ class Console:
     def __init__(self, *, as_json: bool = False, stream: TextIO | None = None, secrets: Iterable[str] = ()) -> None:
         self.as_json = as_json
         self._stream = stream or sys.stdout
+        # What a shell evaluates or a pipe reads must not be an error's text.
+        self._errors = stream or sys.stderr
         self._colour = self._stream.isatty()
         self._secrets = list(secrets)
         self._said: dict[str, tuple[float, str]] = {}
@@ -111,11 +113,12 @@ class Console:
                 "evidence": error.evidence, "hint": error.hint, "exit_code": error.exit_code,
             }
         )  # fmt: skip
-        self.line(f"{self.paint('✗ Error', 'red')}  {error.problem} [{error.code}]")
-        for text in error.evidence.splitlines():
-            self.line(f"    {text}")
-        if error.hint:
-            self.line(f"  → {error.hint}")
+        if self.as_json:
+            return
+        lines = [f"{self.paint('✗ Error', 'red')}  {error.problem} [{error.code}]"]
+        lines += [f"    {text}" for text in error.evidence.splitlines()]
+        lines += [f"  → {error.hint}"] if error.hint else []
+        self._write("\n".join(lines), self._errors)
 
     def _outcome(self, step: Step, outcome: Outcome) -> None:
         mark, word, colour = _MARKS[outcome.state]
@@ -131,7 +134,7 @@ class Console:
             self._said[step.name] = (now, detail)
             self.line(f"{self.paint('… waiting', 'yellow')}              {step.title}: {detail}")
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, stream: TextIO | None = None) -> None:
         for secret in self._secrets:
             text = text.replace(secret, "[masked]")
         self._stream.write(text + "\n")

@@ -242,7 +242,7 @@ def _wrong(path: str, value: Any, wanted: str, file: str, *, seen: str = "") -> 
 
 
 def _check(settings: Settings, path: Path) -> None:
-    """What no single key can say: distinct ports, a full project path."""
+    """What no single key can say: distinct ports and branches, a full project path."""
     ports = {item.name: getattr(settings.ports, item.name) for item in fields(settings.ports)}
     for name, port in ports.items():
         if port > 65535:
@@ -252,3 +252,9 @@ def _check(settings: Settings, path: Path) -> None:
             raise UsageError("LAB-CONF-04", f"{path.name}: ports.{name} and ports.{twin} are both {port}.")
     if "/" not in settings.project.path.strip("/"):
         raise _wrong("project.path", settings.project.path, "a group and a name such as root/hichat", path.name)
+    if settings.project.branch == settings.project.config_branch:
+        raise UsageError(
+            "LAB-CONF-05",
+            f"{path.name}: project.branch and project.config_branch are both {settings.project.branch}.",
+            hint="The pipeline writes the config branch and people the code branch; they must differ.",
+        )

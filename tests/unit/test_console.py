@@ -56,3 +56,11 @@ def test_a_failed_check_shows_what_to_try():
     out.checks([Check("a.b", "A", ok=False, evidence="none", hint="invoke up")])
     assert "✗ failed" in stream.getvalue()
     assert "try: invoke up" in stream.getvalue()
+
+
+def test_errors_go_where_no_pipe_reads_them(capsys):
+    Console().error(LabError("LAB-X", "no"))
+    Console().line("yes")
+    out, err = capsys.readouterr()
+    assert "LAB-X" in err
+    assert out == "yes\n"

@@ -53,6 +53,7 @@ def test_a_source_is_relative_to_the_file(load, tmp_path):
         ("project: {variables: {A: 1}}", "project.variables must be names and texts", ""),
         ("project: {variables: hello}", "project.variables must be", ""),
         ("project: {path: hichat}", "project.path must be a group and a name", ""),
+        ("project: {branch: k8s-config}", "project.branch and project.config_branch are both k8s-config", "differ"),
         ("ports: {gitlab: 5050}", "ports.gitlab and ports.registry are both 5050", ""),
         ("- a\n- b", "must hold keys and values, not a list", ""),
         ("a: [", "not valid YAML", ""),
