@@ -137,8 +137,9 @@ class Console:
     def _write(self, text: str, stream: TextIO | None = None) -> None:
         for secret in self._secrets:
             text = text.replace(secret, "[masked]")
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        stream = stream or self._stream
+        stream.write(text + "\n")
+        stream.flush()
 
 
 def _event_document(event: Event) -> dict[str, Any]:
