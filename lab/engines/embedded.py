@@ -128,7 +128,8 @@ class EmbeddedEngine:
                 os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + _GRACE
             wait_until("the emulator to end", lambda: self._ended(pid, deadline), timeout=_GRACE + 5, longest=0.1)
-        if self._config_file.exists():
+        # An emulator that ended well leaves no record of a child behind.
+        if self._config_file.exists() and any(self._data.glob("*/children/*.json")):
             if self._written() is None:
                 self._config().write(self._config_file)
             run([sys.executable, "-m", "lab.emulator", self._config_file, "--sweep"], timeout=30, cwd=assets.ROOT)
