@@ -258,7 +258,7 @@ class Lab:
     def hosts(self, *, write: bool, remove: bool) -> None:
         """Show, write or remove the names in this machine's hosts files."""
         if write and remove:
-            raise UsageError("LAB-FLAG-02", "--write and --remove exclude each other.")
+            raise UsageError("LAB-FLAG-03", "--write and --remove exclude each other.")
         inside = wsl.inside()
         found, wanted = hosts.find(inside_wsl=inside), hosts.names(_DOMAIN)
         if remove:

@@ -254,7 +254,7 @@ def _check(settings: Settings, path: Path) -> None:
         raise _wrong("project.path", settings.project.path, "a group and a name such as root/hichat", path.name)
     if settings.project.branch == settings.project.config_branch:
         raise UsageError(
-            "LAB-CONF-05",
+            "LAB-CONF-10",
             f"{path.name}: project.branch and project.config_branch are both {settings.project.branch}.",
             hint="The pipeline writes the config branch and people the code branch; they must differ.",
         )
