@@ -31,13 +31,13 @@ def environ(tmp_path):
 
 def test_an_error_ends_with_its_code_and_says_what_to_do(environ, capsys):
     assert main(refused, environ) == 2
-    out = capsys.readouterr().out
+    out = capsys.readouterr().err
     assert [part in out for part in ("The flag is wrong. [LAB-X-01]", "--x", "Use --y.")] == [True] * 3
 
 
 def test_a_defect_is_an_error_like_others_and_shows_its_place_when_asked(environ, capsys):
     assert main(broken, environ) == 1
-    out = capsys.readouterr().out
+    out = capsys.readouterr().err
     assert "KeyError: 'metadata' [LAB-BUG-01]" in out
     assert "Traceback" not in out
     assert main(broken, {**environ, "LAB_DEBUG": "1"}) == 1
@@ -52,7 +52,7 @@ def test_ctrl_c_reaches_the_waits_and_is_no_success(environ, capsys):
         assert lab.stop_event.wait(5)
 
     assert main(work, environ) == 130
-    assert "Interrupted." in capsys.readouterr().out
+    assert "Interrupted." in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
     left = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
     assert all(timer.finished.is_set() for timer in left), "what would end the process five seconds later is called off"
