@@ -88,14 +88,14 @@ class Lab:
         self.console.line(f"Engine: {chosen.name} ({chosen.why})")
         self.console.line(built.about)
         self.console.document({"type": "engine", "name": chosen.name, "why": chosen.why})
+        steps = [*built.steps(), *wiring.steps(built.endpoints, self.settings, self.state, built.attach_runner)]
         if explain:
-            self._explain(wiring.steps(built.endpoints, self.settings, self.state, built.attach_runner), built)
+            self._explain(steps)
             return
         require(self._machine(), self.settings, chosen.name)
         with self._changing(dry=dry):
             if not dry:
                 choice.record(chosen, self.state)
-            steps = [*built.steps(), *wiring.steps(built.endpoints, self.settings, self.state, built.attach_runner)]
             outcomes = plan.run(
                 steps, parallel=self.settings.parallel, stop=self.stop_event, on_event=self.console.event, dry=dry
             )
@@ -103,8 +103,8 @@ class Lab:
         if not dry:
             self._summary()
 
-    def _explain(self, wired: Sequence[plan.Step], built: Engine) -> None:
-        for step in plan.order([*built.steps(), *wired]):
+    def _explain(self, steps: Sequence[plan.Step]) -> None:
+        for step in plan.order(steps):
             self.console.document(
                 {"type": "step", "step": step.name, "title": step.title, "needs": step.needs, "explain": step.explain}
             )

@@ -120,6 +120,10 @@ class Console:
         lines += [f"  → {error.hint}"] if error.hint else []
         self._write("\n".join(lines), self._errors)
 
+    def trace(self, text: str) -> None:
+        """Where a defect happened, for LAB_DEBUG=1; beside the error, never among what a program reads."""
+        self._write(text, self._errors)
+
     def _outcome(self, step: Step, outcome: Outcome) -> None:
         mark, word, colour = _MARKS[outcome.state]
         label = self.paint(f"{mark} {word:<9}", colour)

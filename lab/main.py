@@ -50,7 +50,7 @@ def main(work: Callable[[Lab], None], environ: Mapping[str, str], *, as_json: bo
 def _failed(console: Console, error: LabError, *, debug: bool) -> int:
     console.error(error)
     if debug:
-        console.line("".join(traceback.format_exception(None, error, error.__traceback__)))
+        console.trace("".join(traceback.format_exception(None, error, error.__traceback__)))
     return error.exit_code
 
 

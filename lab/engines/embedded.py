@@ -108,7 +108,7 @@ class EmbeddedEngine:
             Check("engine.process", "Emulator process", pid is not None, f"pid {pid}" if pid else "not running", hint)
         ]
         for what, url in self._urls():
-            seen = _answer(url)
+            seen = _answer(what, url)
             checks.append(Check(f"engine.{what}", f"{what} answers", seen is None, seen or url, hint))
         return checks
 
@@ -201,7 +201,7 @@ class EmbeddedEngine:
         if self._written() != self._config():
             return Needed("the emulator runs with other settings")
         for what, url in self._urls():
-            seen = _answer(url)
+            seen = _answer(what, url)
             if seen:
                 return Needed(f"{what} does not answer: {seen}")
         return Satisfied(f"pid {pid}")
@@ -289,10 +289,10 @@ class EmbeddedEngine:
         return Pending(f"pid {pid} is still there")
 
 
-def _answer(url: str) -> str | None:
+def _answer(what: str, url: str) -> str | None:
     """None when ``url`` answers as its service does when healthy, otherwise what was seen.
 
-    401 is the registry's healthy answer (contracts D.1).
+    401 is the registry's healthy answer, and nobody else's (contracts D.1).
     """
     trust = ssl._create_unverified_context()  # noqa: S323, SLF001 - loopback liveness, nothing is sent
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
@@ -300,6 +300,6 @@ def _answer(url: str) -> str | None:
         with opener.open(url, timeout=5):
             return None
     except urllib.error.HTTPError as error:
-        return None if error.code in (401, 403) else f"{url} answered {error.code}"
+        return None if what == "registry" and error.code == 401 else f"{url} answered {error.code}"
     except OSError as error:
         return f"{url}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import socket
@@ -191,3 +192,17 @@ async def running(folder: Path) -> AsyncIterator[Client]:
     finally:
         await server.stop()
         database.close()
+
+
+def served(scenario):
+    """Run a coroutine function against an API server of its own."""
+
+    def test(tmp_path):
+        async def main():
+            async with running(tmp_path) as client:
+                await scenario(client)
+
+        asyncio.run(asyncio.wait_for(main(), 30))
+
+    test.__name__ = scenario.__name__
+    return test

@@ -1,11 +1,12 @@
 import os
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from lab.engines import choice
-from lab.engines.embedded import EmbeddedEngine
+from lab.engines.embedded import EmbeddedEngine, _answer
 from lab.engines.ports import require_free
 from lab.errors import MachineError, UsageError
 from lab.settings import Settings
@@ -109,3 +110,23 @@ def test_an_unknown_log_names_the_known_ones(state):
     with pytest.raises(UsageError) as caught:
         EmbeddedEngine(Settings(), state).log("gitlab")
     assert "emulator" in caught.value.hint
+
+
+class Refusing(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, *_args):
+        """Say nothing."""
+
+
+def test_a_401_is_the_healthy_answer_of_the_registry_alone():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        seen = {what: _answer(what, url) for what in ("registry", "gitlab")}
+        server.shutdown()
+        thread.join(10)
+    assert seen == {"registry": None, "gitlab": f"{url} answered 401"}

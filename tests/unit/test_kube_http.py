@@ -8,27 +8,13 @@ import stat
 
 import aiohttp
 import pytest
-from kube_cases import changed, config_map, definition, deployment, pod, running, widget
+from kube_cases import changed, config_map, definition, deployment, pod, running, served, widget
 
 from lab.emulator.kube.errors import StatusError
 
 CORE = "/api/v1/namespaces/default"
 APPS = "/apis/apps/v1/namespaces/default"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-
-
-def served(scenario):
-    """Run a coroutine function against an API server of its own."""
-
-    def test(tmp_path):
-        async def main():
-            async with running(tmp_path) as client:
-                await scenario(client)
-
-        asyncio.run(asyncio.wait_for(main(), 30))
-
-    test.__name__ = scenario.__name__
-    return test
 
 
 @served

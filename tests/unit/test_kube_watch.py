@@ -5,21 +5,9 @@ import json
 from contextlib import asynccontextmanager
 
 import pytest
-from kube_cases import changed, config_map, pod, running
+from kube_cases import changed, config_map, pod, running, served
 
 CORE = "/api/v1/namespaces/default"
-
-
-def served(scenario):
-    def test(tmp_path):
-        async def main():
-            async with running(tmp_path) as client:
-                await scenario(client)
-
-        asyncio.run(asyncio.wait_for(main(), 30))
-
-    test.__name__ = scenario.__name__
-    return test
 
 
 @asynccontextmanager

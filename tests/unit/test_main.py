@@ -41,7 +41,7 @@ def test_a_defect_is_an_error_like_others_and_shows_its_place_when_asked(environ
     assert "KeyError: 'metadata' [LAB-BUG-01]" in out
     assert "Traceback" not in out
     assert main(broken, {**environ, "LAB_DEBUG": "1"}) == 1
-    assert "in broken" in capsys.readouterr().out
+    assert "in broken" in capsys.readouterr().err
 
 
 def test_ctrl_c_reaches_the_waits_and_is_no_success(environ, capsys):
