@@ -35,7 +35,7 @@ from lab.console import Console
 from lab.doctor import ThisMachine, require
 from lab.doctor.consult import consult
 from lab.engines import choice
-from lab.engines.base import Engine
+from lab.engines.base import Engine, LogSource
 from lab.errors import CheckFailed, Interrupted, UsageError
 from lab.junit import as_junit
 from lab.model import Endpoints
@@ -88,7 +88,7 @@ class Lab:
         self.console.line(f"Engine: {chosen.name} ({chosen.why})")
         self.console.line(built.about)
         self.console.document({"type": "engine", "name": chosen.name, "why": chosen.why})
-        steps = [*built.steps(), *wiring.steps(built.endpoints, self.settings, self.state, built.attach_runner)]
+        steps = self._steps(built)
         if explain:
             self._explain(steps)
             return
@@ -102,6 +102,13 @@ class Lab:
         self._report(outcomes, dry=dry)
         if not dry:
             self._summary()
+
+    def _steps(self, engine: Engine) -> list[plan.Step]:
+        wired = wiring.steps(
+            engine.endpoints, self.settings, self.state, engine.attach_runner,
+            forge=engine.forge_ready, cluster=engine.cluster_ready,
+        )  # fmt: skip
+        return [*engine.steps(), *wired]
 
     def _explain(self, steps: Sequence[plan.Step]) -> None:
         for step in plan.order(steps):
@@ -234,18 +241,18 @@ class Lab:
 
     def logs(self, component: str, *, follow: bool) -> None:
         """Print a log, and go on with it when asked."""
-        sources = {
-            "app": lambda: logs.app(self.endpoints(), self.settings, follow=follow),
-            "pipeline": lambda: logs.pipeline(self.endpoints(), self.settings),
+        sources: dict[str, LogSource] = {
+            "app": lambda going, _stop: logs.app(self.endpoints(), self.settings, follow=going),
+            "pipeline": lambda _going, _stop: logs.pipeline(self.endpoints(), self.settings),
+            **self.engine.logs(),
         }
-        lines = sources[component]() if component in sources else self._file(component, follow=follow)
-        for text in lines:
+        if component not in sources:
+            hint = "Choose one of " + ", ".join(sources) + "."
+            raise UsageError("LAB-LOGS-01", f"There is no log of {component!r}.", hint=hint)
+        for text in sources[component](follow, self.stop_event):
             self.console.raw(text)
             if self.stop_event.is_set():
                 break
-
-    def _file(self, component: str, *, follow: bool) -> Iterator[str]:
-        return logs.file(self.engine.log(component), follow=follow, stop=self.stop_event)
 
     def reset(self, *, yes: bool) -> None:
         """Project, branches and namespace back to the start."""
@@ -299,7 +306,7 @@ class Lab:
                 self._save_project()
             self.console.line(engine.down())
             if purge:
-                self.console.line(engine.purge())
+                self.console.line(engine.purge(images=images))
                 self.state.remove()
                 self.console.line(f"Removed {self.state.folder}.")
 

@@ -148,6 +148,8 @@ class Console:
 
 def _event_document(event: Event) -> dict[str, Any]:
     document: dict[str, Any] = {"type": "step", "step": event.step.name, "event": event.kind, "detail": event.detail}
+    if event.kind == "progress":
+        document |= {"done": event.done, "total": event.total}
     if event.outcome:
         document |= {"state": event.outcome.state, "seconds": round(event.outcome.seconds, 3)}
         if event.outcome.error:

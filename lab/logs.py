@@ -52,7 +52,7 @@ def pipeline(endpoints: Endpoints, settings: Settings) -> Iterator[str]:
         yield from pipelines.tail(forge.trace(job["id"]), lines=10_000).splitlines()
 
 
-def file(path: Path, *, follow: bool, stop: threading.Event) -> Iterator[str]:
+def file(path: Path, follow: bool, stop: threading.Event) -> Iterator[str]:
     """The end of a file; with ``follow`` also what is added to it until ``stop`` is set.
 
     Raises:

@@ -50,6 +50,8 @@ class StepContext:
 
     stop: threading.Event = field(default_factory=threading.Event)
     report: Callable[[str], None] = lambda _observation: None
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+    """Told how many of how many bytes are there; a total of 0 is not known yet."""
 
     def wait(
         self,
@@ -107,12 +109,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """Progress for a display: ``kind`` is ``started``, ``waiting`` or ``ended``."""
+    """Progress for a display: ``kind`` is ``started``, ``waiting``, ``progress`` or ``ended``."""
 
     kind: str
     step: Step
     detail: str = ""
     outcome: Outcome | None = None
+    done: int = 0
+    """Bytes of ``progress``."""
+    total: int = 0
 
 
 def order(steps: Sequence[Step]) -> list[Step]:
@@ -238,7 +243,11 @@ class _Run:
     def _one(self, step: Step) -> Outcome:
         started = time.monotonic()
         self._emit(Event("started", step))
-        context = StepContext(self._stop, lambda seen: self._emit(Event("waiting", step, seen)))
+        context = StepContext(
+            self._stop,
+            lambda seen: self._emit(Event("waiting", step, seen)),
+            lambda done, total: self._emit(Event("progress", step, done=done, total=total)),
+        )
 
         def ended(state: str, detail: str, error: LabError | None = None) -> Outcome:
             return Outcome(step.name, state, detail, time.monotonic() - started, error)

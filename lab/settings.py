@@ -70,11 +70,35 @@ class PortSettings:
 
 
 @dataclass(frozen=True)
+class ClusterSettings:
+    """The Kubernetes cluster of the Docker engine."""
+
+    agents: int = 0
+    """Nodes beside the server node."""
+    kubeconfig: bool = False
+    """Whether ``~/.kube/config`` gets the cluster too; the lab itself uses a kubeconfig of its own."""
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """Where files come from that are no images."""
+
+    base: str | None = None
+    """A server that holds k3d and Argo CD's manifest, such as https://files.example.com/lab; default is upstream."""
+
+
+@dataclass(frozen=True)
 class TimeoutSettings:
     """Upper bounds in seconds."""
 
     start: float = 60
-    """An embedded component answers after its start."""
+    """A component answers after its start."""
+    gitlab: float = 900
+    """GitLab answers; its first boot takes minutes."""
+    cluster: float = 600
+    """The cluster and Argo CD answer."""
+    pull: float = 3600
+    """One image or file is downloaded."""
     pipeline: float = 900
     """A pipeline ends."""
     sync: float = 300
@@ -97,10 +121,22 @@ class Settings:
 
     engine: Literal["auto", "docker", "embedded"] = "auto"
     """Where the lab runs; ``auto`` decides once and remembers."""
+    name: str = "lab"
+    """Name of the lab's containers, volumes, network and cluster on the Docker engine, and their label."""
+    domain: str = "lab.test"
+    """GitLab is ``gitlab.<domain>`` inside the lab's network, on the Docker engine."""
+    size: Literal["auto", "small", "medium", "large"] = "auto"
+    """How much memory the lab may use; ``auto`` decides by what the machine has."""
     parallel: int = 8
     """How many steps run at the same time at most."""
+    mirrors: Mapping[str, str] = field(default_factory=dict)
+    """Where images come from instead of docker.io, quay.io and so on."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Other images than the pinned ones, by the names that `invoke pull --list` shows."""
     project: ProjectSettings = field(default_factory=ProjectSettings)
     ports: PortSettings = field(default_factory=PortSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    downloads: DownloadSettings = field(default_factory=DownloadSettings)
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     emulator: EmulatorSettings = field(default_factory=EmulatorSettings)
 
@@ -215,7 +251,11 @@ def _convert(hint: Any, value: Any, path: str, file: str) -> Any:
         return Path(value).expanduser()
     if float in kinds and isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
         return float(value)
-    if int in kinds and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if bool in kinds:
+        if isinstance(value, bool):
+            return value
+        raise _wrong(path, value, "true or false", file)
+    if int in kinds and isinstance(value, int) and not isinstance(value, bool) and value >= least(path):
         return value
     if typing.get_origin(hint) is not None and isinstance(value, dict):
         if all(isinstance(part, str) for pair in value.items() for part in pair):
@@ -225,8 +265,13 @@ def _convert(hint: Any, value: Any, path: str, file: str) -> Any:
         raise _wrong(path, value, "names and texts (quote numbers)", file, seen=f"no text: {names or 'a name'}")
     if str in kinds and isinstance(value, str) and typing.get_origin(hint) is not Mapping:
         return value
-    wanted = {int: "a whole number above 0", float: "a number above 0", str: "a text", Path: "a path"}
+    wanted = {int: f"a whole number above {least(path) - 1}", float: "a number above 0", str: "a text", Path: "a path"}
     raise _wrong(path, value, wanted.get(kinds[0], "names and texts"), file)
+
+
+def least(path: str) -> int:
+    """The smallest value of a whole number."""
+    return 0 if path == "cluster.agents" else 1
 
 
 def unknown(path: str, file: str) -> UsageError:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lab.config import facts
+from lab.settings import least
 
 _TYPES: dict[Any, dict[str, Any]] = {
     str: {"type": ["string", "null"]},
     Path: {"type": ["string", "null"]},
-    int: {"type": ["integer", "null"], "minimum": 1},
+    bool: {"type": ["boolean", "null"]},
+    int: {"type": ["integer", "null"]},
     float: {"type": ["number", "null"], "exclusiveMinimum": 0},
     Mapping: {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
 }
@@ -46,6 +48,8 @@ def _object(properties: dict[str, Any], about: str) -> dict[str, Any]:
 
 def _setting(setting: facts.Setting) -> dict[str, Any]:
     found = {"enum": [*setting.choices, None]} if setting.choices else dict(_TYPES[setting.kind])
+    if setting.kind is int:
+        found |= {"minimum": least(setting.key)}
     if setting.key.startswith("ports."):
         found |= _PORT
     if setting.key == "project.path":

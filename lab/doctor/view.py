@@ -172,7 +172,7 @@ class View:
 def ours(container: Mapping[str, Any]) -> bool:
     """Whether a container belongs to this lab: it carries our label, or is a node of our cluster."""
     labels = container.get("Labels") or {}
-    return NETWORK in labels or labels.get("k3d.cluster") == NETWORK
+    return labels.get("gitops-lab") == NETWORK or labels.get("k3d.cluster") == NETWORK
 
 
 def megabytes(size: float) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lab.model import Check, Endpoints
 from lab.plan import Step
+
+LogSource = Callable[[bool, threading.Event], Iterator[str]]
+"""The last lines of a log and, when the first argument is true, what is added to it until the event is set."""
 
 
 class Engine(Protocol):
@@ -18,11 +21,16 @@ class Engine(Protocol):
     about: str
     """One sentence for people: what is real here and what is not."""
 
+    forge_ready: tuple[str, ...]
+    """Names of the steps after which GitLab, the registry and the runner can be used."""
+    cluster_ready: tuple[str, ...]
+    """Names of the steps after which Kubernetes and Argo CD can be used."""
+
     def steps(self) -> Sequence[Step]:
-        """The steps that make the endpoints exist. The last one is named ``endpoints``; wiring needs it."""
+        """The steps that make the endpoints exist."""
 
     def endpoints(self) -> Endpoints:
-        """Where the lab answers; valid once the step ``endpoints`` is satisfied."""
+        """Where the lab answers: known at any time, though nothing may answer there yet."""
 
     def attach_runner(self, token: str) -> None:
         """Give the runner its authentication token (``glrt-``), which exists only after wiring made it."""
@@ -39,8 +47,8 @@ class Engine(Protocol):
     def has_data(self) -> bool:
         """Whether it was ever started, so that there may be commits to save."""
 
-    def purge(self) -> str:
-        """Remove the data too; only after `down`."""
+    def purge(self, *, images: bool) -> str:
+        """Remove the data too, and with ``images`` the images that the lab pulled; only after `down`."""
 
-    def log(self, component: str) -> Path:
-        """The file with a component's log; raises UsageError for an unknown one."""
+    def logs(self) -> Mapping[str, LogSource]:
+        """The components that have a log, by name."""

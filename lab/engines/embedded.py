@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import secrets
 import signal
@@ -12,16 +13,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shutil import rmtree
 from subprocess import DEVNULL, Popen
 
-from lab import assets
+from lab import assets, logs
 from lab.emulator.config import Config
 from lab.engines.background import gone, lock_owner
+from lab.engines.base import LogSource
 from lab.engines.ports import require_free
-from lab.errors import LabError, UsageError
+from lab.errors import LabError
 from lab.model import Check, Endpoints
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.settings import Settings
@@ -38,6 +40,8 @@ class EmbeddedEngine:
     """Starts and stops the emulator's process and knows its addresses."""
 
     name = "embedded"
+    forge_ready: tuple[str, ...] = ("endpoints",)
+    cluster_ready: tuple[str, ...] = ("endpoints",)
     about = (
         "GitLab, the registry, the runner, Kubernetes and Argo CD are emulated by one process on 127.0.0.1; git, the "
         "pipeline's scripts and your application are real and run as processes of your user, without containers."
@@ -139,26 +143,18 @@ class EmbeddedEngine:
         """Whether the emulator's folder is there."""
         return self._data.exists()
 
-    def purge(self) -> str:
-        """Remove the emulator's data."""
+    def purge(self, *, images: bool) -> str:
+        """Remove the emulator's data; it keeps no images outside of them."""
+        del images
         if self._data.exists():
             rmtree(self._data)
         self._config_file.unlink(missing_ok=True)
         return f"Removed {self._data}."
 
-    def log(self, component: str) -> Path:
-        """The file with a component's log."""
-        files = {
-            "emulator": self._state.folder / "emulator.log",
-            "argocd": self._data / "argocd" / "server.log",
-        }
-        if component not in files:
-            raise UsageError(
-                "LAB-LOGS-01",
-                f"There is no log of {component!r}.",
-                hint="Choose one of " + ", ".join(("app", "pipeline", *files)) + ".",
-            )
-        return files[component]
+    def logs(self) -> Mapping[str, LogSource]:
+        """The emulator's own log, and that of Argo CD's server."""
+        files = {"emulator": self._state.folder / "emulator.log", "argocd": self._data / "argocd" / "server.log"}
+        return {name: functools.partial(logs.file, path) for name, path in files.items()}
 
     def _config(self) -> Config:
         ports = self._settings.ports

@@ -33,26 +33,28 @@ def steps(
     state: State,
     attach_runner: Callable[[str], None],
     *,
-    after: tuple[str, ...] = ("endpoints",),
+    forge: tuple[str, ...] = ("endpoints",),
+    cluster: tuple[str, ...] = ("endpoints",),
     doors: Doors | None = None,
 ) -> list[Step]:
     """Every step between "the systems answer" and "the application answers".
 
     Args:
-        endpoints: asked once, when the steps named in ``after`` are done.
+        endpoints: asked once, when the first of the steps named in ``forge`` and ``cluster`` are done.
         settings: of this lab.
         state: where secrets and proofs are kept.
         attach_runner: gives the engine's runner its token; may be called again with the same one.
-        after: the engine's steps that make the systems answer.
+        forge: the engine's steps after which GitLab, the registry and the runner can be used.
+        cluster: the engine's steps after which Kubernetes and Argo CD can be used.
         doors: clients to use instead of new ones.
     """
     lab = Wiring(endpoints, settings, state, attach_runner, doors)
     return [
-        *project.steps(lab, after),
+        *project.steps(lab, forge),
         *tokens.steps(lab),
         *runner.steps(lab),
-        *kube.steps(lab, after),
-        *hook.steps(lab, after),
+        *kube.steps(lab, cluster),
+        *hook.steps(lab, cluster),
         *deploy.steps(lab),
         kube.application_step(lab),
     ]

@@ -155,7 +155,7 @@ def test_values_are_shown_for_people_and_those_of_variables_masked():
 
 def accepts(part: Mapping, value: object) -> bool:
     """The part of JSON Schema that the document uses; an unknown word is an error, so that nothing goes unchecked."""
-    types = {"string": str, "integer": int, "number": (int, float), "object": dict, "null": type(None)}
+    types = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "object": dict, "null": type(None)}
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     checks = {
         "type": lambda names: any(
@@ -250,11 +250,11 @@ def test_one_value_changes_and_everything_else_stays(file, before, key, word, af
     assert put(file, before, key, word) == after
 
 
-@pytest.mark.parametrize("key", [key for key in list(settings.keys()) if key != "project.variables"])
+@pytest.mark.parametrize("key", [key for key in list(settings.keys()) if facts.find(key).kind is not Mapping])
 def test_every_setting_can_be_set_in_the_new_file_below_its_commented_default(file, key):
     template.init(file)
     before, setting = template.text().splitlines(), facts.find(key)
-    word = {int: "17", float: "17.5", str: "some/text", Path: "/some/where"}[setting.kind]
+    word = {int: "17", bool: "true", float: "17.5", str: "some/text", Path: "/some/where"}[setting.kind]
     word = setting.choices[-1] if setting.choices else word
     edit.put(file, key, word, {})
     after = file.read_text().splitlines()

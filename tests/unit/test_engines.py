@@ -106,10 +106,8 @@ def test_the_embedded_engine_speaks_loopback_everywhere(state):
     assert points.webhook == "https://127.0.0.1:8443/api/webhook"
 
 
-def test_an_unknown_log_names_the_known_ones(state):
-    with pytest.raises(UsageError) as caught:
-        EmbeddedEngine(Settings(), state).log("gitlab")
-    assert "emulator" in caught.value.hint
+def test_the_embedded_engine_has_two_logs(state):
+    assert set(EmbeddedEngine(Settings(), state).logs()) == {"emulator", "argocd"}
 
 
 class Refusing(BaseHTTPRequestHandler):

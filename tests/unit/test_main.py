@@ -81,7 +81,7 @@ sys.exit(main(work, os.environ))
 def test_a_followed_file_ends_with_the_stop_event(tmp_path):
     path, stop = tmp_path / "a.log", threading.Event()
     path.write_text("one\ntwo\n")
-    lines = logs.file(path, follow=True, stop=stop)
+    lines = logs.file(path, True, stop)
     assert [next(lines), next(lines)] == ["one", "two"]
     with path.open("a") as file:
         file.write("three\n")
