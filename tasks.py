@@ -170,13 +170,13 @@ def down(_c: Context, purge: bool = False, images: bool = False, yes: bool = Fal
 @task(help={"write": "bring them into the hosts files", "remove": "take them out again"})
 def hosts(_c: Context, write: bool = False, remove: bool = False) -> None:
     """Show the lines that hosts files need for the lab's names."""
-    _run(lambda lab: lab.hosts(write=write, remove=remove))
+    _run(lambda lab: lab.names.hosts(write=write, remove=remove))
 
 
 @task(name="open", positional=["place"], help={"place": "gitlab, argocd or app"})
 def open_(_c: Context, place: str) -> None:
     """Open a place of the lab in the browser."""
-    _run(lambda lab: lab.open(place))
+    _run(lambda lab: lab.names.open(place))
 
 
 @task(name="init", help={"force": "replace the lab.yaml that is there"})

@@ -17,10 +17,8 @@ from pathlib import Path
 
 from lab import (
     assets,
-    browser,
     checkout,
     follow,
-    hosts,
     logs,
     plan,
     reset,
@@ -28,7 +26,6 @@ from lab import (
     status,
     verify,
     wiring,
-    wsl,
 )  # fmt: skip
 from lab.config.commands import Configuration
 from lab.console import Console
@@ -39,9 +36,8 @@ from lab.engines.base import Engine, LogSource
 from lab.errors import CheckFailed, Interrupted, UsageError
 from lab.junit import as_junit
 from lab.model import Endpoints
+from lab.names import Names
 from lab.state import State
-
-_DOMAIN = "lab.test"
 
 
 class Lab:
@@ -65,6 +61,11 @@ class Lab:
     def config(self) -> Configuration:
         """lab.yaml itself, for the tasks that show and change it."""
         return Configuration(self.file, self.environ, self.console)
+
+    @property
+    def names(self) -> Names:
+        """Names and pages, for the tasks that bring a person to the lab."""
+        return Names(self.settings, self.state, self.environ, self.console, self.endpoints)
 
     @property
     def engine(self) -> Engine:
@@ -261,30 +262,6 @@ class Lab:
             self._save_project()
             reset.reset(self.endpoints(), self.settings, self.state, stop=self.stop_event, report=self._waiting)
         self.up()
-
-    def hosts(self, *, write: bool, remove: bool) -> None:
-        """Show, write or remove the names in this machine's hosts files."""
-        if write and remove:
-            raise UsageError("LAB-FLAG-03", "--write and --remove exclude each other.")
-        inside = wsl.inside()
-        found, wanted = hosts.find(inside_wsl=inside), hosts.names(_DOMAIN)
-        if remove:
-            said = hosts.remove(found, wanted, command=hosts.elevated("--remove", self.environ, inside_wsl=inside))
-        elif choice.choose(self.settings.engine, self.state, self.environ).name == "embedded":
-            said = [hosts.NOT_NEEDED]
-        elif write:
-            said = hosts.write(found, wanted, command=hosts.elevated("--write", self.environ, inside_wsl=inside))
-        else:
-            said = list(hosts.describe(wanted, found))
-        for text in said:
-            self.console.line(text)
-
-    def open(self, place: str) -> None:
-        """Open a place of the lab in the browser; its URL is printed in any case."""
-        inside = wsl.inside()
-        url = browser.address(place, self.endpoints(), hosts.find(inside_wsl=inside)[0])
-        program = browser.show(url, self.environ, inside_wsl=inside)
-        self.console.line(f"{url}   (opened by {program})" if program else url)
 
     def stop(self) -> None:
         """Pause; `start` continues."""
