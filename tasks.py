@@ -152,7 +152,7 @@ def stop(_c: Context) -> None:
 @task
 def start(_c: Context) -> None:
     """Continue after `stop` or a reboot."""
-    _run(lambda lab: lab.up())
+    _run(lambda lab: lab.up(task="start"))
 
 
 @task(

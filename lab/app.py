@@ -10,9 +10,8 @@ import shlex
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from lab import (
@@ -34,9 +33,11 @@ from lab.doctor.consult import consult
 from lab.engines import choice
 from lab.engines.base import Engine, LogSource
 from lab.errors import CheckFailed, Interrupted, UsageError
+from lab.journal import Journal, recording
 from lab.junit import as_junit
 from lab.model import Endpoints
 from lab.names import Names
+from lab.running import Running
 from lab.state import State
 
 
@@ -82,7 +83,7 @@ class Lab:
         """Where the lab answers."""
         return self.engine.endpoints()
 
-    def up(self, engine: str = "", *, dry: bool = False, explain: bool = False) -> None:
+    def up(self, engine: str = "", *, dry: bool = False, explain: bool = False, task: str = "up") -> None:
         """Make everything true that `verify` checks; act only on the difference."""
         chosen = choice.choose(engine or self.settings.engine, self.state, self.environ)
         built = choice.create(chosen, self.settings, self.state)
@@ -94,15 +95,13 @@ class Lab:
             self._explain(steps)
             return
         require(self._machine(), self.settings, chosen.name)
-        with self._changing(dry=dry):
-            if not dry:
-                choice.record(chosen, self.state)
-            outcomes = plan.run(
-                steps, parallel=self.settings.parallel, stop=self.stop_event, on_event=self.console.event, dry=dry
-            )
-        self._report(outcomes, dry=dry)
-        if not dry:
-            self._summary()
+        if dry:
+            self._running.look(steps)
+            return
+        with self._changing(task, chosen.name) as journal:
+            choice.record(chosen, self.state)
+            self._running.act(steps, journal)
+        self._summary()
 
     def _steps(self, engine: Engine) -> list[plan.Step]:
         wired = wiring.steps(
@@ -120,21 +119,6 @@ class Lab:
             self.console.line(f"\n{step.name}: {step.title}{after}")
             for text in step.explain.splitlines():
                 self.console.line(f"    {text}")
-
-    def _report(self, outcomes: Sequence[plan.Outcome], *, dry: bool) -> None:
-        """One line about the whole run; raises the first failure."""
-        self.console.mask(self.state.secrets())
-        count = Counter(outcome.state for outcome in outcomes)
-        actions = count["done"] + count["needed"] + count["unknown"]
-        said = [f"{actions} actions {'to do' if dry else 'done'}", f"{count['satisfied']} already as they should be"]
-        said += [f"{count[state]} {state}" for state in ("failed", "skipped", "stopped") if count[state]]
-        self.console.line(", ".join(said) + ".")
-        self.console.document({"type": "result", "actions": actions, "steps": len(outcomes), "dry": dry})
-        failed = next((outcome.error for outcome in outcomes if outcome.state == "failed" and outcome.error), None)
-        if failed:
-            raise failed
-        if any(not outcome.good for outcome in outcomes) and not dry:
-            raise Interrupted("The lab is not complete.", hint="Run `invoke up` again; it continues where it stopped.")
 
     def _summary(self) -> None:
         points, project = self.endpoints(), self.settings.project
@@ -189,19 +173,22 @@ class Lab:
         self.console.line(
             "Waiting for a push to the code branch; Ctrl-C ends." if not commit else f"Following {commit}"
         )
-        follow.follow(
-            self.endpoints(), self.settings, self.state, commit or None, timeout=self.settings.timeouts.smoke,
-            stop=self.stop_event, on_hop=self.console.hop, report=self._waiting,
-        )  # fmt: skip
+        points = self.endpoints()
+        with self._recording("follow") as journal:
+            follow.follow(
+                points, self.settings, self.state, commit or None, timeout=self.settings.timeouts.smoke,
+                stop=self.stop_event, on_hop=self._running.hop(journal), report=self._running.note(journal),
+            )  # fmt: skip
 
     def smoke(self, message: str, timeout: str) -> None:
         """Push a commit and watch it arrive, within ``timeout`` seconds (default: timeouts.smoke)."""
         limit = _seconds(timeout) if timeout else self.settings.timeouts.smoke
-        hops = follow.smoke(
-            self.endpoints(), self.settings, self.state, message=message,
-            timeout=limit,
-            stop=self.stop_event, on_hop=self.console.hop, report=self._waiting,
-        )  # fmt: skip
+        points = self.endpoints()
+        with self._recording("smoke") as journal:
+            hops = follow.smoke(
+                points, self.settings, self.state, message=message, timeout=limit,
+                stop=self.stop_event, on_hop=self._running.hop(journal), report=self._running.note(journal),
+            )  # fmt: skip
         total = sum(hop.seconds for hop in hops)
         self.console.line(f"{self.console.paint('✓ arrived', 'green')}  {total:.2f} s from push to answer")
         self.console.document({"type": "result", "seconds": round(total, 3)})
@@ -258,15 +245,17 @@ class Lab:
     def reset(self, *, yes: bool) -> None:
         """Project, branches and namespace back to the start."""
         self._confirm(f"Remove project {self.settings.project.path} with its commits, and begin again?", yes=yes)
-        with self.state.lock():
+        with self._changing("reset") as journal:
             self._save_project()
-            reset.reset(self.endpoints(), self.settings, self.state, stop=self.stop_event, report=self._waiting)
+            report = self._running.note(journal)
+            reset.reset(self.endpoints(), self.settings, self.state, stop=self.stop_event, report=report)
         self.up()
 
     def stop(self) -> None:
         """Pause; `start` continues."""
-        with self.state.lock():
-            self.console.line(self.engine.stop())
+        engine = self.engine
+        with self._changing("stop") as journal:
+            self._running.said(journal, engine.stop())
 
     def down(self, *, purge: bool, images: bool, yes: bool) -> None:
         """Remove processes and ports, and with ``purge`` the data."""
@@ -278,10 +267,10 @@ class Lab:
         if purge:
             self._confirm(f"Remove the lab with everything in {self.state.folder}?", yes=yes)
         engine = self.engine
-        with self.state.lock():
+        with self._changing("down") as journal:
             if purge:
                 self._save_project()
-            self.console.line(engine.down())
+            self._running.said(journal, engine.down())
             if purge:
                 self.console.line(engine.purge(images=images))
                 self.state.remove()
@@ -308,17 +297,18 @@ class Lab:
         if not self.console.ask(question):
             raise Interrupted("Nothing was changed.")
 
-    def _waiting(self, seen: str) -> None:
-        self.console.note(seen)
+    @property
+    def _running(self) -> Running:
+        return Running(self.console, self.settings, self.state, self.stop_event)
 
     @contextmanager
-    def _changing(self, *, dry: bool = False) -> Iterator[None]:
-        """Hold the lab's lock while something changes; a dry run needs none."""
-        if dry:
-            yield
-            return
-        with self.state.lock():
-            yield
+    def _changing(self, task: str, engine: str = "") -> Iterator[Journal]:
+        """Hold the lab's lock while something changes, and keep a journal of it."""
+        with self.state.lock(), self._recording(task, engine) as journal:
+            yield journal
+
+    def _recording(self, task: str, engine: str = "") -> AbstractContextManager[Journal]:
+        return recording(self.state, task, engine=engine or self.engine.name, settings=self.settings)
 
 
 def _seconds(text: str) -> float:
