@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import importlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -99,6 +100,10 @@ class Answer:
     def text(self) -> str:
         """The body as text."""
         return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """The body as a JSON document; raises ValueError when it is none."""
+        return json.loads(self.body)
 
 
 def fetch(

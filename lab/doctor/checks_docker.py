@@ -7,7 +7,7 @@ from shlex import quote
 
 from lab.doctor.finding import Check, Seen, commands, wslconfig
 from lab.doctor.machine import Reply
-from lab.doctor.view import Docker, View, ours
+from lab.doctor.view import View
 
 _OLDEST = (20, 10, 10)
 """GitLab's image needs clone3 allowed by seccomp (contracts A.1)."""
@@ -206,7 +206,7 @@ def clusters(view: View) -> Seen:
     """Other clusters and GitLab containers of earlier attempts, running on this engine."""
     if view.docker.failure:
         return _absent()
-    stops = _strangers(view.docker)
+    stops = _strangers(view)
     if not stops:
         return Seen("ok", "none is running")
     return Seen(
@@ -214,11 +214,11 @@ def clusters(view: View) -> Seen:
     )
 
 
-def _strangers(docker: Docker) -> dict[str, str]:
+def _strangers(view: View) -> dict[str, str]:
     """What runs and is not ours, with the command that stops it."""
     found: dict[str, str] = {}
-    for container in docker.containers:
-        if ours(container) or container.get("State") != "running":
+    for container in view.docker.containers:
+        if view.ours(container) or container.get("State") != "running":
             continue
         labels, name = container.get("Labels") or {}, str((container.get("Names") or ["/?"])[0]).lstrip("/")
         if "k3d.cluster" in labels:

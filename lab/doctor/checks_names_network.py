@@ -10,7 +10,7 @@ from contextlib import suppress
 from shlex import quote
 
 from lab.doctor.finding import Check, Seen, commands, wslconfig
-from lab.doctor.view import NETWORK, Net, View, masked
+from lab.doctor.view import Net, View, masked
 
 DOMAIN = "lab.test"
 _OUTSIDE = "registry-1.docker.io"
@@ -140,7 +140,7 @@ def pools(view: View) -> Seen:
         commands("docker network prune")
         + f"\nOr give Docker more, in /etc/docker/daemon.json, then restart it:\n{more}"
     )
-    if not free and not any(name == NETWORK for name, _ in view.engine_networks()):
+    if not free and not any(name == view.settings.name for name, _ in view.engine_networks()):
         return Seen("problem", measured, remedy)
     return Seen("warning", measured, remedy) if free < 3 else Seen("ok", measured)
 
@@ -155,7 +155,8 @@ def _subnets(view: View) -> Iterator[Net]:
 def overlap(view: View) -> Seen:
     """Routes, most often a VPN's, that lie across the addresses of pods, services or the lab's network."""
     ranges = {"pods": _PODS, "services": _SERVICES}
-    ranges |= {f"network {name}": net for name, net in view.engine_networks() if name in (NETWORK, f"k3d-{NETWORK}")}
+    ours = (view.settings.name, f"k3d-{view.settings.name}")
+    ranges |= {f"network {name}": net for name, net in view.engine_networks() if name in ours}
     routes = [
         route for route in view.routes() if not _CONTAINERS.match(route.interface) and route.network.prefixlen > _HALF
     ]

@@ -6,7 +6,7 @@ from functools import partial
 from shlex import quote
 
 from lab.doctor.finding import Check, Seen, commands
-from lab.doctor.view import View, ours
+from lab.doctor.view import View
 from lab.engines.ports import Owner
 
 HOST = "127.0.0.1"
@@ -66,7 +66,7 @@ def _container(view: View, number: int) -> tuple[str, bool] | None:
         return None
     for container in view.docker.containers:
         if any(published.get("PublicPort") == number for published in container.get("Ports") or ()):
-            return str((container.get("Names") or ["/?"])[0]).lstrip("/"), ours(container)
+            return str((container.get("Names") or ["/?"])[0]).lstrip("/"), view.ours(container)
     return None
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from lab.doctor.machine import Machine, Reply
+from lab.engines.docker.address import resolve
+from lab.engines.docker.site import LABEL
 from lab.engines.ports import Owner, owners
 from lab.settings import Settings
 
 GIB = 1024**3
-NETWORK = "lab"
-"""Name of the lab's container network and of its k3d cluster; also the key of the label on its containers."""
-_SOCKET = "unix:///var/run/docker.sock"
 _PATIENCE = 2.0
 """Seconds for all questions to the engine together."""
 
@@ -164,15 +162,14 @@ class View:
                     found.append((str(network["Name"]), Net(pool.get("Subnet", ""))))
         return found
 
+    def ours(self, container: Mapping[str, Any]) -> bool:
+        """Whether a container belongs to this lab: it carries our label, or is a node of our cluster."""
+        labels, name = container.get("Labels") or {}, self.settings.name
+        return labels.get(LABEL) == name or labels.get("k3d.cluster") == name
+
     def variable(self, name: str) -> str:
         """A variable that is written in small or in capital letters (http_proxy, HTTP_PROXY)."""
         return self.machine.environ.get(name.lower()) or self.machine.environ.get(name.upper()) or ""
-
-
-def ours(container: Mapping[str, Any]) -> bool:
-    """Whether a container belongs to this lab: it carries our label, or is a node of our cluster."""
-    labels = container.get("Labels") or {}
-    return labels.get("gitops-lab") == NETWORK or labels.get("k3d.cluster") == NETWORK
 
 
 def megabytes(size: float) -> str:
@@ -196,7 +193,7 @@ def _address(hexadecimal: str) -> str:
 
 def _ask(machine: Machine) -> Docker:
     """Ask the engine what it is and what it has, all within `_PATIENCE`."""
-    address = next(_addresses(machine))
+    address = resolve(machine.environ, machine.facts.home, lambda path: machine.read(path) or "")
     end = time.monotonic() + _PATIENCE
 
     def ask(path: str) -> Reply | str:
@@ -219,19 +216,3 @@ def _document(reply: Reply | str) -> Any:
         if isinstance(reply, Reply) and reply.status == 200:
             return json.loads(reply.body)
     return None
-
-
-def _addresses(machine: Machine) -> Iterator[str]:
-    """Where an engine may be, in the order of Docker's own client: DOCKER_HOST, the current context, the default."""
-    if machine.environ.get("DOCKER_HOST"):
-        yield machine.environ["DOCKER_HOST"]
-    folder = machine.environ.get("DOCKER_CONFIG") or f"{machine.facts.home}/.docker"
-    with suppress(ValueError, KeyError, AttributeError):
-        context = machine.environ.get("DOCKER_CONTEXT") or json.loads(
-            machine.read(f"{folder}/config.json") or "{}"
-        ).get("currentContext", "default")
-        if context != "default":
-            name = hashlib.sha256(context.encode()).hexdigest()
-            meta = json.loads(machine.read(f"{folder}/contexts/meta/{name}/meta.json") or "{}")
-            yield meta["Endpoints"]["docker"]["Host"]
-    yield _SOCKET

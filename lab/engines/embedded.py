@@ -102,7 +102,10 @@ class EmbeddedEngine:
 
     def _runner_values(self) -> dict[str, object]:
         url = f"http://{HOST}:{self._settings.ports.gitlab}"
-        return {"name": "lab", "url": url, "executor": "shell", "network": "", "extra_hosts": "[]"}
+        return {
+            "name": "lab", "url": url, "executor": "shell", "concurrent": 4, "environment": "[]", "image": "",
+            "helper": "", "network": "", "extra_hosts": "[]", "volumes": "[]",
+        }  # fmt: skip
 
     def health(self) -> list[Check]:
         """Whether the process lives and each of its ports answers."""

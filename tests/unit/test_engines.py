@@ -28,7 +28,7 @@ def test_auto_says_why_it_takes_the_embedded_engine(state, tmp_path):
     assert f"no socket at {tmp_path}/docker.sock" in chosen.why
 
 
-def test_the_docker_engine_is_a_clear_error_and_not_a_silent_choice(state, tmp_path):
+def test_docker_asked_for_and_absent_is_a_clear_error_and_not_a_silent_choice(state, tmp_path):
     with pytest.raises(MachineError) as caught:
         choice.choose("docker", state, nowhere(tmp_path))
     assert "--engine embedded" in caught.value.hint
@@ -62,7 +62,7 @@ def test_a_socket_without_permission_is_told_apart_from_no_docker(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         path.chmod(0)
-        assert "no permission" in choice.docker_state({"DOCKER_HOST": f"unix://{path}"})
+        assert choice.docker_state({"DOCKER_HOST": f"unix://{path}"}).forbidden
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_docker_is_asked_whether_it_answers(tmp_path, answer, seen):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert seen in choice.docker_state({"DOCKER_HOST": f"unix://{path}"})
+        assert seen in choice.docker_state({"DOCKER_HOST": f"unix://{path}"}).words
         thread.join(10)
 
 

@@ -33,9 +33,15 @@ VALUES: dict[str, dict[str, object]] = {
         "url": "http://gitlab.lab.test:8929",
         "token": "glrt-x",
         "executor": "docker",
+        "concurrent": 4,
+        "environment": "[]",
+        "image": "docker:29.7.2-cli",
+        "helper": "gitlab-runner-helper:x86_64-v19.3.0",
         "network": "lab",
-        "extra_hosts": '["gitlab.lab.test:host-gateway"]',
+        "extra_hosts": '["gitlab.lab.test:172.31.0.10"]',
+        "volumes": '["/cache", "lab-dind:/etc/docker:ro"]',
     },
+    "gitlab/root-token.rb": {"name": "lab", "token": "glpat-x"},
     "k8s/k3d.yaml": {
         "name": "lab",
         "image": "rancher/k3s:v1.33.6-k3s1",
@@ -83,7 +89,7 @@ def manifest(kind: str, name: str) -> dict:
 def test_every_file_beside_the_project_is_a_known_template() -> None:
     folders = [ROOT / "k8s", ROOT / "runner"]
     found = {str(path.relative_to(ROOT)) for folder in folders for path in folder.rglob("*") if path.is_file()}
-    assert found | {"gitlab/gitlab.rb"} == set(VALUES)
+    assert found | {"gitlab/gitlab.rb", "gitlab/root-token.rb"} == set(VALUES)
 
 
 @pytest.mark.parametrize("path", VALUES)
@@ -127,7 +133,7 @@ def test_the_runner_is_ready_for_docker_in_docker() -> None:
     docker = runner["docker"]
     assert docker["privileged"] is True
     assert docker["network_mode"] == "lab"
-    assert docker["extra_hosts"] == ["gitlab.lab.test:host-gateway"]
+    assert docker["extra_hosts"] == ["gitlab.lab.test:172.31.0.10"]
     assert docker["image"] == yaml.safe_load((PROJECT / ".gitlab-ci.yml").read_text())["default"]["image"]
 
 

@@ -412,7 +412,8 @@ def test_build_pushes_three_tags_of_one_image(tmp_path: Path, shell: str) -> Non
     image = "gitlab.lab.test:5050/root/hichat"
     assert code == 0
     assert "login --username gitlab-ci-token --password-stdin gitlab.lab.test:5050 <job-token" in calls
-    assert f"build --build-arg COMMIT_SHA={'a1b2c3d4' * 5} --tag {image}:a1b2c3d4 --tag {image}:master ." in calls
+    arguments = f"--build-arg COMMIT_SHA={'a1b2c3d4' * 5} --build-arg BASE_REGISTRY=docker.io"
+    assert f"build {arguments} --tag {image}:a1b2c3d4 --tag {image}:master ." in calls
     assert f"tag {image}:a1b2c3d4 {image}:latest" in calls
     pushed = {call.removeprefix("push ") for call in calls if call.startswith("push ")}
     assert pushed == {f"{image}:a1b2c3d4", f"{image}:master", f"{image}:latest"}
