@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lab.causes.cause import Diagnosis, Gather
 from lab.errors import Interrupted, LabError, defect
 from lab.waiting import Pending, wait_until
 
@@ -52,6 +53,8 @@ class StepContext:
     report: Callable[[str], None] = lambda _observation: None
     progress: Callable[[int, int], None] = lambda _done, _total: None
     """Told how many of how many bytes are there; a total of 0 is not known yet."""
+    diagnosed: Callable[[Diagnosis], None] = lambda _found: None
+    """Told each known cause that a wait has recognised, once."""
 
     def wait(
         self,
@@ -62,11 +65,12 @@ class StepContext:
         interval: float = 0.05,
         longest: float = 1.0,
         hint: str = "",
+        diagnose: Gather | None = None,
     ) -> T:
         """`wait_until`, ended by this run's stop event and reporting to this run's display."""
         return wait_until(
             what, probe, timeout=timeout, interval=interval, longest=longest,
-            stop=self.stop, report=self.report, hint=hint,
+            stop=self.stop, report=self.report, hint=hint, diagnose=diagnose, diagnosed=self.diagnosed,
         )  # fmt: skip
 
 
@@ -109,11 +113,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """Progress for a display: ``kind`` is ``started``, ``waiting``, ``progress`` or ``ended``."""
+    """Progress for a display: ``kind`` is ``started``, ``waiting``, ``progress``, ``diagnosis`` or ``ended``."""
 
     kind: str
     step: Step
     detail: str = ""
+    """What is waited for; of ``diagnosis``: code, problem and remedy of a known cause."""
     outcome: Outcome | None = None
     done: int = 0
     """Bytes of ``progress``."""
@@ -247,6 +252,7 @@ class _Run:
             self._stop,
             lambda seen: self._emit(Event("waiting", step, seen)),
             lambda done, total: self._emit(Event("progress", step, done=done, total=total)),
+            lambda found: self._emit(Event("diagnosis", step, found.text)),
         )
 
         def ended(state: str, detail: str, error: LabError | None = None) -> Outcome:
