@@ -19,6 +19,8 @@ from lab.errors import Interrupted, LabError, defect
 from lab.waiting import Pending, wait_until
 
 T = TypeVar("T")
+AT_ONCE = {"pull": 3}
+"""How many steps of a group run at the same time at most, whatever ``parallel`` is; the others wait for no thread."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Step:
     act: Callable[[StepContext], str]
     needs: tuple[str, ...] = ()
     explain: str = ""
+    group: str = ""
+    """One of `AT_ONCE`, or empty."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +225,10 @@ class _Run:
                 later.append(step)
             elif self._stop.is_set():
                 self._end(step, Outcome(step.name, "stopped", "not started", 0.0))
+            elif sum(other.group == step.group for other in running.values()) >= AT_ONCE.get(
+                step.group, self._parallel
+            ):
+                later.append(step)
             else:
                 running[pool.submit(self._one, step)] = step
         return later
