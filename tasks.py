@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "start": ("up", "clone", "env", "creds", "status", "open", "hosts"),
-    "every day": ("follow", "smoke", "verify", "logs", "stop", "start"),
+    "every day": ("follow", "smoke", "verify", "logs", "timings", "stop", "start"),
     "settings": ("config.init", "config.show", "config.set", "config.schema"),
     "when it breaks": ("doctor", "reset", "down"),
 }
@@ -64,12 +64,20 @@ def tasks(_c: Context) -> None:
         "engine": "auto, docker or embedded; decided once and remembered",
         "plan": "look, print what would be done, do nothing",
         "explain": "show for each step what a person would have typed",
+        "timings": "draw the run and its critical path at the end",
         "json": "one event per line",
     }
 )
-def up(_c: Context, engine: str = "", plan: bool = False, explain: bool = False, json: bool = False) -> None:
+def up(
+    _c: Context,
+    engine: str = "",
+    plan: bool = False,
+    explain: bool = False,
+    timings: bool = False,
+    json: bool = False,
+) -> None:
     """Build the lab, or repair it; does only what is missing."""
-    _run(lambda lab: lab.up(engine, dry=plan, explain=explain), as_json=json)
+    _run(lambda lab: lab.up(engine, dry=plan, explain=explain, timed=timings), as_json=json)
 
 
 @task(
@@ -129,6 +137,12 @@ def creds(_c: Context) -> None:
 def logs(_c: Context, component: str = "", follow: bool = False) -> None:
     """Show a component's log."""
     _run(lambda lab: lab.logs(component, follow=follow))
+
+
+@task(help={"last": "how many runs", "html": "write them to this file instead", "json": "one run per line"})
+def timings(_c: Context, last: str = "1", html: str = "", json: bool = False) -> None:
+    """Draw where the time of the last runs went."""
+    _run(lambda lab: lab.timings(last=last, html=html), as_json=json)
 
 
 @task(help={"json": "one finding per line", "fix": "mend what needs no root, print the rest as a script"})

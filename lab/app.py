@@ -17,12 +17,14 @@ from pathlib import Path
 from lab import (
     assets,
     checkout,
+    files,
     follow,
     logs,
     plan,
     reset,
     settings,
     status,
+    timings,
     verify,
     wiring,
 )  # fmt: skip
@@ -83,7 +85,9 @@ class Lab:
         """Where the lab answers."""
         return self.engine.endpoints()
 
-    def up(self, engine: str = "", *, dry: bool = False, explain: bool = False, task: str = "up") -> None:
+    def up(
+        self, engine: str = "", *, dry: bool = False, explain: bool = False, timed: bool = False, task: str = "up"
+    ) -> None:
         """Make everything true that `verify` checks; act only on the difference."""
         chosen = choice.choose(engine or self.settings.engine, self.state, self.environ)
         built = choice.create(chosen, self.settings, self.state)
@@ -98,9 +102,13 @@ class Lab:
         if dry:
             self._running.look(steps)
             return
-        with self._changing(task, chosen.name) as journal:
-            choice.record(chosen, self.state)
-            self._running.act(steps, journal)
+        try:
+            with self._changing(task, chosen.name) as journal:
+                choice.record(chosen, self.state)
+                self._running.act(steps, journal)
+        finally:
+            if timed:
+                timings.show_run(self.console, self.state.folder)
         self._summary()
 
     def _steps(self, engine: Engine) -> list[plan.Step]:
@@ -144,19 +152,15 @@ class Lab:
         )  # fmt: skip
         self.console.checks(checks)
         if junit:
-            self._write(Path(junit), as_junit(checks))
+            files.write(Path(junit), as_junit(checks))
         bad = [check.id for check in checks if check.ok is not True]
         self.console.line(f"{len(checks) - len(bad)} of {len(checks)} checks passed.")
         if bad:
             raise CheckFailed("LAB-VER-01", f"{len(bad)} checks did not pass: {', '.join(bad)}", hint="invoke up")
 
-    def _write(self, path: Path, text: str) -> None:
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(
-                "LAB-FILE-01", f"{path} cannot be written.", evidence=str(error.strerror), hint="Name another file."
-            ) from error
+    def timings(self, *, last: str, html: str) -> None:
+        """Where the time of the last runs went."""
+        timings.show(self.console, self.state.folder, last=last, html=html)
 
     def doctor(self, *, fix: bool) -> None:
         """Examine this machine, for the engine that was recorded or asked for."""

@@ -1,4 +1,4 @@
-"""Replacing a file in one step, with the mode, owner and attributes that it had."""
+"""Writing a file that a person named; replacing one in one step, with the mode, owner and attributes that it had."""
 
 from __future__ import annotations
 
@@ -10,7 +10,23 @@ import stat
 import tempfile
 from pathlib import Path
 
+from lab.errors import UsageError
+
 _NOT_REPLACEABLE = (errno.EBUSY, errno.EXDEV)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that a person has named.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            "LAB-FILE-01", f"{path} cannot be written.", evidence=str(error.strerror), hint="Name another file."
+        ) from error
 
 
 def replace(path: Path, data: bytes) -> None:
