@@ -125,7 +125,7 @@ def test_what_a_killed_run_left_is_used(server, wish):
     assert server.asked == ["bytes=7777-"]
 
 
-def test_a_whole_part_needs_no_byte_more(server, wish):
+def test_a_whole_part_needs_no_byte_more(wish):
     wish.part.parent.mkdir()
     wish.part.write_bytes(DATA)
     fetch(wish)
@@ -216,7 +216,7 @@ def test_a_server_that_trickles_ends_with_the_time_limit(server, wish):
     assert wish.part.stat().st_size > 0
 
 
-def test_ctrl_c_ends_it_and_keeps_what_came(server, wish):
+def test_ctrl_c_ends_it_and_keeps_what_came(wish):
     stop = threading.Event()
     context = StepContext(stop, progress=lambda _done, _total: stop.set())
     with pytest.raises(Interrupted):
@@ -254,7 +254,7 @@ def test_a_full_disk_is_called_by_its_name(server):
             return full
 
     with pytest.raises(LabError, match="disk is full"):
-        fetch(Full(f"{server.url}/k3d", Path("/tmp/k3d-never"), SUM))  # noqa: S108 - never made
+        fetch(Full(f"{server.url}/k3d", Path("/tmp/k3d-never"), SUM))
 
 
 def test_the_proxy_of_the_environment_is_used(server, tmp_path):

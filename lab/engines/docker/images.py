@@ -127,17 +127,13 @@ def helper_reference(site: Site) -> str:
 
 
 def build_arguments(site: Site) -> dict[str, str]:
-    """Variables for jobs, each the `ARG` of a Dockerfile: base images that are to come from elsewhere.
+    """Variables for jobs that say where base images come from: ``BASE_REGISTRY`` of the sample's Dockerfile, or none.
 
     A Docker daemon in a job asks the lab's cache, and that asks the mirror of Docker Hub. Neither can put a prefix
     before a name, so a mirror that has one must stand in the Dockerfile's FROM.
     """
-    known = references.mirrors(site.settings.mirrors)
-    pin = _pin("python")
-    wanted = reference_of(site.settings, pin, "amd64")
-    if known.get(wanted.registry, references.Mirror("", "")).prefix:
-        return {"PYTHON_IMAGE": str(references.mirrored(wanted, known))}
-    return {"PYTHON_IMAGE": str(wanted)} if pin.name in site.settings.images else {}
+    mirror = references.mirrors(site.settings.mirrors).get(references.HUB)
+    return {"BASE_REGISTRY": f"{mirror.host}/{mirror.prefix}"} if mirror and mirror.prefix else {}
 
 
 def node_references(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,136 @@
+"""A pull-through cache of Docker Hub for those that keep no images of their own: Docker daemons in jobs, and nodes.
+
+Without it every job would download its base images again. It is a registry (distribution) on the lab's network; nobody
+depends on it: a Docker daemon and a node go on to the next address when it does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.engines.base import LogSource
+from lab.engines.docker import containers, images, mirrors
+from lab.engines.docker.site import Site
+from lab.model import Check
+from lab.plan import Needed, Probe, Satisfied, Step, StepContext
+
+STORAGE = "/var/lib/registry"
+_DIND = "/lab-dind"
+_FILE = f"{_DIND}/daemon.json"
+_STOP = 5
+
+
+class Cache:
+    """The container, its volume, and the daemon.json that leads jobs to it."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._name = site.names.cache
+
+    def steps(self) -> Sequence[Step]:
+        """The container runs; the volume that jobs mount at /etc/docker says where it is."""
+        upstream = mirrors.cache_upstream(self._site)
+        return [
+            Step(
+                "cache", f"Cache of images {self._name}", self._probe, self._act, ("network", "pull.cache"),
+                f"docker run -d --name {self._name} --network {self._site.names.network} "
+                f"-v {self._name}:{STORAGE} -e REGISTRY_PROXY_REMOTEURL={upstream} "
+                f"{images.reference(self._site, 'cache')}",
+            ),
+            Step(
+                "dind", "daemon.json for the Docker daemons in jobs", self._probe_dind, self._act_dind, ("cache",),
+                f"docker cp daemon.json {self._name}:{_FILE}",
+            ),
+        ]  # fmt: skip
+
+    def health(self) -> Sequence[Check]:
+        """Whether the container runs; without it the lab works, only slower."""
+        container = self._site.ours("containers", self._name)
+        if container is None:
+            return [Check("engine.cache", "Cache of images", False, "there is no container", "invoke up")]
+        state = containers.state(container)
+        if state == "running":
+            upstream = mirrors.cache_upstream(self._site) or "the bundle"
+            return [Check("engine.cache", "Cache of images", True, f"{self._name}, from {upstream}")]
+        said = containers.tail(self._site, container, 1).strip()[-300:]
+        return [Check("engine.cache", "Cache of images", False, f"{state}: {said}", "invoke up; invoke logs cache")]
+
+    def stop(self) -> str:
+        """End it; what it keeps stays."""
+        container = containers.running(self._site, self._name)
+        if container is None:
+            return ""
+        with self._site.daemon.asking(f"stop {self._name}"):
+            container.stop(timeout=_STOP)
+        return "cache"
+
+    def down(self) -> str:
+        """Remove the container; the volumes stay."""
+        return containers.remove(self._site, self._name, patience=_STOP)
+
+    def purge(self) -> str:
+        """Remove what it kept."""
+        volumes = (self._name, self._site.names.dind)
+        return ", ".join(filter(None, (containers.remove_volume(self._site, name) for name in volumes)))
+
+    def logs(self) -> Mapping[str, LogSource]:
+        """What was asked of it."""
+        return {"cache": containers.log(self._site, self._name)}
+
+    def create(self) -> Any:
+        """The container as it should be, not started; the volumes with it. One made otherwise is replaced."""
+        container = self._site.ours("containers", self._name)
+        if container is not None and container.labels.get(containers.CONFIG) == self._digest():
+            return container
+        if container is not None:
+            containers.remove(self._site, self._name, patience=_STOP)
+        for name in (self._name, self._site.names.dind):
+            containers.volume(self._site, name)
+        with self._site.daemon.asking(f"create {self._name}"):
+            return self._site.daemon.client.containers.create(
+                name=self._name, detach=True, **self._wanted(),
+                restart_policy={"Name": "unless-stopped"},
+                labels={**self._site.labels, containers.CONFIG: self._digest()},
+            )  # fmt: skip
+
+    def _wanted(self) -> dict[str, Any]:
+        """What the container is created from; its name is its address on the network, nothing is published."""
+        upstream = mirrors.cache_upstream(self._site)
+        return {
+            "image": images.reference(self._site, "cache"),
+            "environment": {"REGISTRY_PROXY_REMOTEURL": upstream} if upstream else {},
+            "network": self._site.names.network,
+            "volumes": [f"{self._name}:{STORAGE}", f"{self._site.names.dind}:{_DIND}"],
+        }
+
+    def _digest(self) -> str:
+        return containers.digest(**self._wanted())
+
+    def _probe(self, _context: StepContext) -> Probe:
+        container = self._site.ours("containers", self._name)
+        if container is None:
+            return Needed("it does not exist")
+        if container.labels.get(containers.CONFIG) != self._digest():
+            return Needed("it was made from other settings")
+        state = containers.state(container)
+        # Without a network a registry that mirrors ends at once, and Docker starts it again until there is one.
+        return Satisfied(state) if state in ("running", "restarting") else Needed(f"it is {state}")
+
+    def _act(self, _context: StepContext) -> str:
+        container = self.create()
+        with self._site.daemon.asking(f"start {self._name}"):
+            container.start()
+        return f"from {mirrors.cache_upstream(self._site) or 'the bundle'}"
+
+    def _probe_dind(self, _context: StepContext) -> Probe:
+        container = self._site.ours("containers", self._name)
+        found = containers.take(self._site, container, _FILE) if container is not None else None
+        if found is None:
+            return Needed("it does not exist")
+        return Satisfied() if found == mirrors.daemon_json(self._site) else Needed("it names other addresses")
+
+    def _act_dind(self, _context: StepContext) -> str:
+        container = self._site.ours("containers", self._name)
+        containers.put(self._site, container, _FILE, mirrors.daemon_json(self._site), mode=0o644)
+        return f"Docker Hub through {mirrors.cache_url(self._site)}"
