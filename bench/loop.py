@@ -60,7 +60,7 @@ class Lab:
         ports = dict(zip(keys, free_ports(len(keys)), strict=True))
         (home / "lab.yaml").write_text(json.dumps({"engine": "embedded", "ports": ports}))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LAB_")}
-        self.environment = {**clean, "LAB_HOME": str(home)}
+        self.environment = {**clean, "LAB_HOME": str(home), "LAB_ENGINE": "embedded"}
 
     def invoke(self, *arguments: str) -> tuple[float, str]:
         """Run `invoke`; seconds and output. Raises BenchError when it fails."""

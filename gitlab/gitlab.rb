@@ -1,4 +1,5 @@
-# GitLab's configuration, mounted as /etc/gitlab/gitlab.rb. A template: external_url, registry_url.
+# GitLab's configuration, which becomes /etc/gitlab/gitlab.rb. A template: external_url, registry_url, and by the lab's size:
+# puma_workers, sidekiq_concurrency, shared_buffers.
 #
 # GitLab reads this file last: what stands here beats the environment variable GITLAB_OMNIBUS_CONFIG. The root password is not
 # here; it is given to the first start as GITLAB_ROOT_PASSWORD and means nothing afterwards.
@@ -28,14 +29,14 @@ gitlab_rails['monitoring_whitelist'] = ['127.0.0.0/8', '::1/128', '10.0.0.0/8', 
 gitlab_rails['gitlab_email_enabled'] = false
 gitlab_rails['usage_ping_enabled'] = false
 
-## A small machine (4 GB): https://docs.gitlab.com/omnibus/settings/memory_constrained_envs/
+## The size of the lab: https://docs.gitlab.com/omnibus/settings/memory_constrained_envs/
 
-# One web process without workers; a classroom of one needs no more.
-puma['worker_processes'] = 0
+# Web processes beside the first; 0 is one process that does everything, enough for a classroom of one.
+puma['worker_processes'] = ${puma_workers}
 puma['exporter_enabled'] = false
-sidekiq['concurrency'] = 10
+sidekiq['concurrency'] = ${sidekiq_concurrency}
 sidekiq['metrics_enabled'] = false
-postgresql['shared_buffers'] = '128MB'
+postgresql['shared_buffers'] = '${shared_buffers}'
 
 # Prometheus, Alertmanager and the exporters: about 300 MB.
 prometheus_monitoring['enable'] = false

@@ -79,7 +79,7 @@ class Lab:
         """
         if not self.state.fact("engine"):
             raise UsageError("LAB-NONE-01", "There is no lab here yet.", hint="invoke up")
-        return choice.create(choice.choose("auto", self.state, self.environ), self.settings, self.state)
+        return choice.create(choice.choose("auto", self.state, self.environ), self.settings, self.state, self.environ)
 
     def endpoints(self) -> Endpoints:
         """Where the lab answers."""
@@ -90,7 +90,7 @@ class Lab:
     ) -> None:
         """Make everything true that `verify` checks; act only on the difference."""
         chosen = choice.choose(engine or self.settings.engine, self.state, self.environ)
-        built = choice.create(chosen, self.settings, self.state)
+        built = choice.create(chosen, self.settings, self.state, self.environ)
         self.console.line(f"Engine: {chosen.name} ({chosen.why})")
         self.console.line(built.about)
         self.console.document({"type": "engine", "name": chosen.name, "why": chosen.why})

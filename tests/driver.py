@@ -16,6 +16,8 @@ from typing import Any
 from ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_DOCKER = "unix:///nonexistent/docker.sock"
+"""Where no engine answers, so that a lab is embedded on a machine with Docker too, unless a test says otherwise."""
 PORTS = ("gitlab", "registry", "kubernetes", "argocd", "app")
 
 
@@ -31,7 +33,8 @@ class Driver:
     def env(self) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("LAB_")}
         ports = {f"LAB_PORTS_{name.upper()}": str(port) for name, port in self.ports.items()}
-        return {**inherited, "LAB_HOME": str(self.home), "PYTHONUNBUFFERED": "1", **ports, **self.environ}
+        home = {"LAB_HOME": str(self.home), "DOCKER_HOST": NO_DOCKER, "PYTHONUNBUFFERED": "1"}
+        return {**inherited, **home, **ports, **self.environ}
 
     def start(self, *args: str | Path) -> subprocess.Popen[str]:
         """Start `invoke ARGS` in a process group of its own."""

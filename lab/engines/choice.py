@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.engines.base import Engine
+from lab.engines.docker import address
 from lab.engines.embedded import EmbeddedEngine
 from lab.errors import MachineError, UsageError
 from lab.settings import Settings
@@ -31,16 +32,16 @@ def choose(wanted: str, state: State, environ: Mapping[str, str]) -> Choice:
     Args:
         wanted: ``auto``, ``docker`` or ``embedded``, from the flag or lab.yaml.
         state: where the decision is recorded.
-        environ: looked at for DOCKER_HOST.
+        environ: looked at for Docker's variables.
 
     Raises:
         UsageError: there is no such engine, or this lab already runs on another one.
-        MachineError: the Docker engine was asked for, which this version does not have.
+        MachineError: Docker was asked for and does not answer, or this user may not talk to it.
     """
     if wanted not in NAMES:
         raise UsageError("LAB-ENG-03", f"There is no engine {wanted}.", hint="Engines: " + ", ".join(NAMES))
     recorded = str((state.fact("engine") or {}).get("name", ""))
-    if recorded == "embedded":
+    if recorded in NAMES[1:]:
         if wanted not in ("auto", recorded):
             raise UsageError(
                 "LAB-ENG-01",
@@ -48,16 +49,18 @@ def choose(wanted: str, state: State, environ: Mapping[str, str]) -> Choice:
                 hint="Remove the lab first: invoke down --purge",
             )
         return Choice(recorded, "recorded by the first `up`")
-    if wanted == "docker":
-        raise MachineError(
-            "LAB-ENG-02",
-            "The Docker engine is not part of this version.",
-            evidence=f"Docker: {docker_state(environ)}",
-            hint="Use the embedded engine: invoke up --engine embedded",
-        )
     if wanted == "embedded":
         return Choice("embedded", "asked for")
-    return Choice("embedded", f"Docker: {docker_state(environ)}; this version runs on the embedded engine only")
+    seen = docker_state(environ)
+    if seen.answers:
+        return Choice("docker", "asked for" if wanted == "docker" else f"Docker at {seen.address} answers")
+    if wanted == "docker" or seen.forbidden:
+        raise MachineError(
+            "LAB-ENG-02",
+            f"Docker cannot be used: {seen.words}.",
+            hint="invoke doctor says what mends it · without Docker: invoke up --engine embedded",
+        )
+    return Choice("embedded", f"Docker: {seen.words}")
 
 
 def record(choice: Choice, state: State) -> None:
@@ -66,26 +69,52 @@ def record(choice: Choice, state: State) -> None:
         state.put_fact("engine", {"name": choice.name, "why": choice.why})
 
 
-def create(choice: Choice, settings: Settings, state: State) -> Engine:
+def create(choice: Choice, settings: Settings, state: State, environ: Mapping[str, str]) -> Engine:
     """The engine itself."""
-    return {"embedded": EmbeddedEngine}[choice.name](settings, state)
+    if choice.name == "docker":
+        from lab.engines.docker.engine import DockerEngine  # noqa: PLC0415 - an embedded lab never needs it
+        from lab.engines.docker.site import Site  # noqa: PLC0415
+
+        return DockerEngine(Site(settings, state, environ))
+    return EmbeddedEngine(settings, state)
 
 
-def docker_state(environ: Mapping[str, str]) -> str:
-    """What a look at Docker's socket shows: ``answers``, ``no permission ...``, ``no socket ...``."""
-    host = environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if not host.startswith("unix://"):
-        return f"remote engine {host}, not asked"
-    path = Path(host.removeprefix("unix://"))
+@dataclass(frozen=True)
+class Seen:
+    """What a look at Docker's socket shows."""
+
+    address: str
+    words: str
+    answers: bool = False
+    forbidden: bool = False
+    """There is an engine, but this user may not talk to it: that is not the same as no Docker."""
+
+
+def docker_state(environ: Mapping[str, str]) -> Seen:
+    """Look at the engine that Docker's own client would use; one short question to its socket."""
+    where = address.resolve(environ, environ.get("HOME", ""), _read)
+    if not where.startswith("unix://"):
+        return Seen(where, f"{where} is not a socket of this machine")
+    path = Path(where.removeprefix("unix://"))
     if not path.exists():
-        return f"no socket at {path}"
+        return Seen(where, f"no socket at {path}")
     if not os.access(path, os.R_OK | os.W_OK):
-        return f"no permission for {path} (add your user to the group docker, then log in again)"
+        words = f"no permission for {path} (add your user to the group docker, then log in again)"
+        return Seen(where, words, forbidden=True)
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(2)
         try:
             client.connect(str(path))
             client.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
-            return "answers" if b" 200 " in client.recv(64) else f"{path} answers, but not as an engine"
+            if b" 200 " in client.recv(64):
+                return Seen(where, f"{path} answers", answers=True)
+            return Seen(where, f"{path} answers, but not as an engine")
         except OSError as error:
-            return f"{path} does not answer ({error.strerror or error})"
+            return Seen(where, f"{path} does not answer ({error.strerror or error})")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

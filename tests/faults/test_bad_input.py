@@ -89,7 +89,7 @@ def test_a_flag_that_cannot_be_used_is_a_usage_error(lab, args, named):
     assert named in refused(lab, *args, code=2)
 
 
-def test_docker_is_a_clear_error_while_there_is_no_such_engine(lab):
+def test_docker_asked_for_where_none_answers(lab):
     output = refused(lab, "up", "--engine", "docker", code=3)
     assert "--engine embedded" in output
     assert not (lab.home / ".lab/engine.json").exists()

@@ -172,7 +172,7 @@ def test_every_image_of_the_sample_is_held_against_the_processor():
     texts = [
         path.read_text() for path in (*sample.glob("k8s/*.yaml"), sample / ".gitlab-ci.yml", sample / "Dockerfile")
     ]
-    pattern = r"^(?:\s*(?:- )?(?:image|name): |FROM \$\{BASE_REGISTRY\}/library/)\"?([a-z0-9./-]+):[0-9][^\s]*"
+    pattern = r"^(?:\s*(?:- )?(?:image|name): |ARG PYTHON_IMAGE=)\"?([a-z0-9./-]+):[0-9][^\s]*"
     lines = re.findall(pattern, "\n".join(texts), re.MULTILINE)
     assert {"mysql", "redis", "docker", "python"} <= set(lines) <= set(checks_docker._IMAGES)
 

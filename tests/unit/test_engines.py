@@ -128,3 +128,43 @@ def test_a_401_is_the_healthy_answer_of_the_registry_alone():
         server.shutdown()
         thread.join(10)
     assert seen == {"registry": None, "gitlab": f"{url} answered 401"}
+
+
+@pytest.fixture
+def answering(tmp_path):
+    """An engine's socket that answers one ping."""
+    path = tmp_path / "answering.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve():
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"HTTP/1.0 200 OK\r\n\r\nOK")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield {"DOCKER_HOST": f"unix://{path}"}
+        thread.join(10)
+
+
+def test_auto_takes_docker_when_it_answers_and_says_so(state, answering):
+    chosen = choice.choose("auto", state, answering)
+    assert chosen.name == "docker"
+    assert "answers" in chosen.why
+
+
+def test_an_engine_on_another_machine_is_not_taken_by_auto(state):
+    chosen = choice.choose("auto", state, {"DOCKER_HOST": "ssh://elsewhere"})
+    assert chosen.name == "embedded"
+    assert "ssh://elsewhere" in chosen.why
+
+
+def test_a_socket_without_permission_is_not_the_same_as_no_docker(state, tmp_path, monkeypatch):
+    path = tmp_path / "docker.sock"
+    path.touch()
+    monkeypatch.setattr(choice.os, "access", lambda *_args: False)
+    with pytest.raises(MachineError, match="no permission"):
+        choice.choose("auto", state, {"DOCKER_HOST": f"unix://{path}"})

@@ -27,6 +27,9 @@ VALUES: dict[str, dict[str, object]] = {
     "gitlab/gitlab.rb": {
         "external_url": "http://gitlab.lab.test:8929",
         "registry_url": "http://gitlab.lab.test:5050",
+        "puma_workers": 0,
+        "sidekiq_concurrency": 10,
+        "shared_buffers": "128MB",
     },
     "runner/config.toml": {
         "name": "lab",
@@ -245,7 +248,8 @@ def test_the_ingress_takes_every_host() -> None:
 
 
 def test_every_image_is_pinned() -> None:
-    images = [line.split()[1] for line in (PROJECT / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")]
+    images = re.findall(r"^(?:FROM |ARG PYTHON_IMAGE=)([^$\s]+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(images) == 1
     for doc in manifests():
         if doc["kind"] == "Deployment" and doc["metadata"]["name"] != "hichat":
             images += [container["image"] for container in doc["spec"]["template"]["spec"]["containers"]]

@@ -412,7 +412,7 @@ def test_build_pushes_three_tags_of_one_image(tmp_path: Path, shell: str) -> Non
     image = "gitlab.lab.test:5050/root/hichat"
     assert code == 0
     assert "login --username gitlab-ci-token --password-stdin gitlab.lab.test:5050 <job-token" in calls
-    arguments = f"--build-arg COMMIT_SHA={'a1b2c3d4' * 5} --build-arg BASE_REGISTRY=docker.io"
+    arguments = f"--build-arg COMMIT_SHA={'a1b2c3d4' * 5}"
     assert f"build {arguments} --tag {image}:a1b2c3d4 --tag {image}:master ." in calls
     assert f"tag {image}:a1b2c3d4 {image}:latest" in calls
     pushed = {call.removeprefix("push ") for call in calls if call.startswith("push ")}
@@ -455,3 +455,8 @@ def test_the_daemon_gets_the_registry_from_its_environment(tmp_path: Path) -> No
     )
     assert done.stdout.split() == ["--tls=false", "--insecure-registry=gitlab.lab.test:5050"]
     assert PIPELINE["build"]["variables"]["DOCKER_TLS_CERTDIR"] == ""
+
+
+def test_another_base_image_is_passed_to_the_build(tmp_path: Path) -> None:
+    _, calls = build(tmp_path, "sh", PYTHON_IMAGE="mirror.example.com/library/python:3")
+    assert any("--build-arg PYTHON_IMAGE=mirror.example.com/library/python:3 --tag" in call for call in calls)
