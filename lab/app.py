@@ -133,7 +133,7 @@ class Lab:
         self.console.line()
         self.console.table(
             [
-                ("GitLab", f"{points.gitlab}/{project.path}   (user root, password: invoke creds)"),
+                ("GitLab", f"{points.gitlab_route}/{project.path}   (user root, password: invoke creds)"),
                 ("Registry", points.registry),
                 ("Argo CD", points.argocd),
                 ("Application", f"{points.app}/"),

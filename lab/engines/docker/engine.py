@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lab.engines.base import LogSource
 from lab.engines.docker import images
+from lab.engines.docker.cache import Cache
 from lab.engines.docker.component import Component
 from lab.engines.docker.gitlab import GitLab
 from lab.engines.docker.network import Network
@@ -53,6 +54,7 @@ class DockerEngine:
         """All of them; what another one needs stands before it."""
         return (
             self.network,
+            Cache(self._site),
             self.gitlab,
             self.runner,
         )

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from lab import assets
+from lab.causes import Evidence
 from lab.engines.base import LogSource
 from lab.engines.docker import containers, images, sizes
 from lab.engines.docker.network import Network
@@ -212,7 +213,16 @@ class GitLab:
         return context.wait(
             "GitLab to boot", self._booted, timeout=self._site.settings.timeouts.gitlab, interval=0.5, longest=3.0,
             hint="invoke logs gitlab · on a slow machine: invoke config.set timeouts.gitlab 1800",
+            diagnose=self._evidence,
         )  # fmt: skip
+
+    def _evidence(self) -> list[Evidence]:
+        """GitLab's log of this start, for the causes that are known."""
+        container = self._site.ours("containers", self._site.names.gitlab)
+        if container is None:
+            return []
+        text = containers.tail(self._site, container, since=container.attrs["State"]["StartedAt"])
+        return [Evidence("gitlab", text, container.name)]
 
     def _booted(self) -> str | Pending:
         """Ready, and configured since its start: services of an earlier boot answer before that (contracts A.6)."""

@@ -46,7 +46,7 @@ class Runner:
         return [
             Step(
                 "runner.container", f"Runner's container {self._site.names.runner}", self._probe, self._act,
-                ("gitlab.token", "pull.runner", "pull.helper"),
+                ("gitlab.token", "pull.runner", "pull.helper", "dind"),
                 f"docker start {self._site.names.runner}",
             )
         ]  # fmt: skip
