@@ -30,8 +30,9 @@ class Reference:
     @property
     def name(self) -> str:
         """What the image is called on this machine; Docker Hub's part is left out, as Docker does it."""
-        path = f"{self.repository.removeprefix('library/')}:{self.tag}"
-        return path if self.registry == HUB else f"{self.registry}/{path}"
+        if self.registry == HUB:
+            return f"{self.repository.removeprefix('library/')}:{self.tag}"
+        return f"{self.repository_name}:{self.tag}"
 
     @property
     def repository_name(self) -> str:
