@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from lab.errors import Interrupted, LabError
-from lab.plan import Needed, Outcome, Satisfied, Step, StepContext, Unknown, order, run
+from lab.plan import AT_ONCE, Needed, Outcome, Satisfied, Step, StepContext, Unknown, order, run
 from lab.waiting import Pending
 
 
@@ -135,3 +135,29 @@ def test_events_tell_start_waiting_and_end():
         on_event=lambda event: seen.append((event.kind, event.detail)),
     )
     assert seen == [("started", ""), ("waiting", "sun"), ("waiting", "clouds"), ("ended", "rain")]
+
+
+def test_a_group_has_a_limit_of_its_own_and_holds_nobody_else_up():
+    lock, running, most = threading.Lock(), set(), []
+    free = threading.Event()
+
+    def pull(name):
+        def act(_context):
+            with lock:
+                running.add(name)
+                most.append(len(running))
+            assert free.wait(20)
+            with lock:
+                running.discard(name)
+            return "done"
+
+        return act
+
+    def needed(_context):
+        return Needed("absent")
+
+    pulls = [Step(f"pull.{n}", "an image", needed, pull(n), group="pull") for n in range(6)]
+    other = Step("other", "free when the pulls are not", needed, lambda _context: str(free.set() or "done"))
+    outcomes = run([*pulls, other], parallel=4)
+    assert [outcome.state for outcome in outcomes] == ["done"] * 7
+    assert max(most) <= AT_ONCE["pull"]
