@@ -120,7 +120,10 @@ def test_a_registry_that_only_an_override_uses_is_there_too(tmp_path):
 
 def test_a_prefix_reaches_builds_through_the_dockerfile(tmp_path):
     site = make(tmp_path, mirrors={"docker.io": "m.example.com/docker.io"})
-    assert images.build_arguments(site) == {"BASE_REGISTRY": "m.example.com/docker.io"}
+    wanted = "m.example.com/docker.io/library/python:3.13.15-alpine3.24"
+    assert images.build_arguments(site) == {"PYTHON_IMAGE": wanted}
+    site.state.put_fact(images.BUNDLE, {"file": "lab.tar"})
+    assert images.build_arguments(site) == {}
     assert json.loads(mirrors.daemon_json(site)) == {"registry-mirrors": ["http://lab-cache:5000"]}
 
 
@@ -134,7 +137,7 @@ def test_jobs_ask_the_cache_and_then_the_mirror(tmp_path):
 
 def test_after_a_bundle_the_cache_asks_nobody_and_has_every_registry(tmp_path):
     site = make(tmp_path, mirrors={"docker.io": "m.example.com/docker.io"})
-    site.state.put_fact(mirrors.BUNDLE, {"file": "lab.tar"})
+    site.state.put_fact(images.BUNDLE, {"file": "lab.tar"})
     found = yaml.safe_load(mirrors.registries_yaml(site))["mirrors"]
     assert mirrors.cache_upstream(site) == ""
     assert all(

@@ -17,6 +17,8 @@ from lab.errors import LabError, MachineError, UsageError
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.settings import Settings
 
+BUNDLE = "bundle"
+"""Fact: the lab was loaded from a bundle, and its cache holds the images that nodes and builds need."""
 _MB = 1_000_000
 
 
@@ -127,13 +129,18 @@ def helper_reference(site: Site) -> str:
 
 
 def build_arguments(site: Site) -> dict[str, str]:
-    """Variables for jobs that say where base images come from: ``BASE_REGISTRY`` of the sample's Dockerfile, or none.
+    """Variables for jobs, each an ``ARG`` of the sample's Dockerfile: base images that are to come from elsewhere.
 
     A Docker daemon in a job asks the lab's cache, and that asks the mirror of Docker Hub. Neither can put a prefix
-    before a name, so a mirror that has one must stand in the Dockerfile's FROM.
+    before a name, so a mirror that has one must stand in the Dockerfile's FROM, and so must another image. After a
+    bundle the cache has the upstream image by its own name.
     """
-    mirror = references.mirrors(site.settings.mirrors).get(references.HUB)
-    return {"BASE_REGISTRY": f"{mirror.host}/{mirror.prefix}"} if mirror and mirror.prefix else {}
+    known = references.mirrors(site.settings.mirrors)
+    wanted = reference_of(site.settings, _pin("python"), "amd64")
+    mirror = known.get(wanted.registry)
+    if mirror and mirror.prefix and not site.state.fact(BUNDLE):
+        return {"PYTHON_IMAGE": str(references.mirrored(wanted, known))}
+    return {"PYTHON_IMAGE": str(wanted)} if "python" in site.settings.images else {}
 
 
 def node_references(settings: Settings) -> dict[str, str]:
