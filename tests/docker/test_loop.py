@@ -1,0 +1,184 @@
+"""The whole loop on a real Docker engine with the real k3d: only the contents of images are stand-ins."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+import yaml
+from docker_lab import DockerLab, Missing, inventory, on_docker
+from hub import Hub
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def foreign(engine: docker.DockerClient) -> Iterator[dict[str, str]]:
+    """A container, a network and a volume of somebody else, which must outlive every lab."""
+    network = engine.networks.create("foreign-network")
+    volume = engine.volumes.create("foreign-volume")
+    image = engine.images.list(filters={"label": "gitops-lab.standin=true"})[0].id
+    container = engine.containers.create(image, ["sleep", "1d"], name="foreign", volumes=["foreign-volume:/kept"])
+    network.connect(container)
+    yield {"container": container.id, "network": network.id, "volume": volume.name}
+    container.reload()
+    network.reload()
+    volume.reload()
+    container.remove(force=True)
+    network.remove()
+    volume.remove()
+
+
+@pytest.fixture(scope="module")
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient, hub: Hub, foreign: dict[str, str]
+) -> Iterator[DockerLab]:
+    """A lab that is up; its end must leave nothing behind."""
+    before = inventory(engine)
+    home = tmp_path_factory.mktemp("lab")
+    try:
+        with on_docker(home, hub) as lab:
+            lab.invoke("up", timeout=600)
+            yield lab
+            lab.invoke("down", "--purge", "--images", "--yes", timeout=240)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    assert inventory(engine) == before
+    assert {path.name for path in home.iterdir()} <= {"lab.yaml", *(path.name for path in home.glob("*.bundle"))}
+    assert foreign["volume"] in inventory(engine)["volumes"]
+
+
+def version(lab: DockerLab) -> str:
+    with urllib.request.urlopen(f"http://localhost:{lab.ports['app']}/version", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_every_check_passes(lab: DockerLab) -> None:
+    found = lab.checks()
+    assert {"gitlab.ready", "registry.401", "runner.alive", "hook.delivered", "app.synced", "app.answers"} <= {
+        check["id"] for check in found
+    }
+    assert [check for check in found if check["ok"] is not True] == []
+
+
+def test_a_second_up_does_nothing(lab: DockerLab) -> None:
+    assert lab.up() == 0
+
+
+def test_smoke_brings_a_commit_to_its_pod(lab: DockerLab) -> None:
+    before = version(lab)
+    hops = [one for one in lab.documents("smoke", "--message", "Try it", timeout=300) if one["type"] == "hop"]
+    assert [hop["id"] for hop in hops] == ["T0", "T1", "T2", "T3", "T4", "T5"]
+    assert version(lab) != before
+
+
+def test_nothing_is_published_beyond_loopback(lab: DockerLab, engine: docker.DockerClient) -> None:
+    ours = engine.containers.list(filters={"label": f"gitops-lab={lab.name}"})
+    assert len(ours) >= 5
+    bindings = [one for each in ours for found in each.ports.values() for one in found or ()]
+    assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}
+    assert {int(binding["HostPort"]) for binding in bindings} == set(lab.ports.values())
+
+
+def test_jobs_are_privileged_and_know_gitlab(lab: DockerLab, engine: docker.DockerClient) -> None:
+    """The containers of a running job, as the engine sees them."""
+    gitlab = lab.container(engine, "gitlab").attrs["NetworkSettings"]["Networks"][lab.name]["IPAddress"]
+    seen: dict[str, dict[str, object]] = {}
+    with lab.start("smoke", "--message", "Watched") as smoke:
+        while smoke.poll() is None:
+            for each in engine.containers.list(ignore_removed=True, filters={"network": lab.name}):
+                if "com.gitlab.gitlab-runner.job.id" in each.labels:
+                    seen[each.name] = each.attrs["HostConfig"]
+        output, _ = smoke.communicate()
+    assert smoke.returncode == 0, output
+    assert seen, "no job's container was seen"
+    for host in seen.values():
+        assert host["NetworkMode"] == lab.name
+        assert f"gitlab.lab.test:{gitlab}" in (host["ExtraHosts"] or [])
+    builds = [host for name, host in seen.items() if "predefined" not in name]
+    assert builds
+    assert all(host["Privileged"] for host in builds)
+
+
+def test_secrets_are_for_their_owner_and_on_no_command_line(lab: DockerLab) -> None:
+    for path in (lab.home / ".lab/secrets").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert lab.kubeconfig.stat().st_mode & 0o777 == 0o600
+    token = (lab.home / ".lab/secrets/root-token").read_text()
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [command for command in commands if token.encode() in command]
+
+
+def test_kubectl_works_with_the_labs_own_kubeconfig(lab: DockerLab) -> None:
+    done = subprocess.run(
+        ["kubectl", "--kubeconfig", lab.kubeconfig, "get", "nodes", "-o", "json"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert [node["metadata"]["name"] for node in json.loads(done.stdout)["items"]] == [f"k3d-{lab.name}-server-0"]
+
+
+def test_stop_and_start_lose_nothing(lab: DockerLab, engine: docker.DockerClient) -> None:
+    before = version(lab)
+    lab.invoke("stop", timeout=240)
+    assert engine.containers.list(filters={"label": f"gitops-lab={lab.name}"}) == []
+    lab.invoke("start", timeout=400)
+    assert version(lab) == before
+    assert lab.up() == 0
+
+
+def test_a_restart_with_swapped_addresses_is_healed(lab: DockerLab, engine: docker.DockerClient) -> None:
+    """What a restart of Docker or WSL does: containers come back by themselves, in any order, with other addresses."""
+    parts = ("runner", "cache", "server-0", "serverlb", "gitlab")
+    network = engine.networks.get(lab.name)
+    for part in parts:
+        lab.container(engine, part).stop(timeout=5)
+    guests = []
+    image = lab.container(engine, "cache").image.id
+    for _ in range(3):  # somebody else takes the addresses that were free for a moment
+        guest = engine.containers.create(image, entrypoint=["sleep", "1d"], network=lab.name)
+        guest.start()
+        guests.append(guest)
+    try:
+        for part in reversed(parts):
+            lab.container(engine, part).start()
+        lab.up()
+        assert [check for check in lab.checks() if check["ok"] is not True] == []
+        lab.invoke("smoke", timeout=300)
+    finally:
+        for guest in guests:
+            guest.remove(force=True)
+    assert network.name == lab.name
+
+
+@pytest.mark.parametrize("part", ["gitlab", "runner", "cache", "server-0", "serverlb"])
+def test_a_killed_container_is_noticed_and_mended(lab: DockerLab, engine: docker.DockerClient, part: str) -> None:
+    container = lab.container(engine, part)
+    container.update(restart_policy={"Name": "no"})
+    container.kill()
+    assert lab.up() >= 1
+    assert [check for check in lab.checks() if check["ok"] is not True] == []
+
+
+@pytest.mark.parametrize("part", ["gitlab", "runner", "cache"])
+def test_a_removed_container_is_made_again_with_its_data(
+    lab: DockerLab, engine: docker.DockerClient, part: str
+) -> None:
+    before = version(lab)
+    lab.container(engine, part).remove(force=True)
+    assert lab.up() >= 1
+    assert version(lab) == before
+    assert [check for check in lab.checks() if check["ok"] is not True] == []
+
+
+def test_a_changed_gitlab_rb_setting_reaches_gitlab(lab: DockerLab, engine: docker.DockerClient) -> None:
+    """The size is in gitlab.rb: another one is noticed and applied, and nothing is lost."""
+    (lab.home / "lab.yaml").write_text(yaml.safe_dump({**lab.settings, "size": "small"}))
+    assert lab.up() == 0
+    container = lab.container(engine, "gitlab")
+    chunks, _ = container.get_archive("/etc/gitlab/gitlab.rb")
+    assert b"puma['worker_processes'] = 0" in b"".join(chunks)
