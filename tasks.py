@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "start": ("up", "clone", "env", "creds", "status", "open", "hosts"),
     "every day": ("follow", "smoke", "verify", "logs", "timings", "stop", "start"),
+    "own project": ("adopt",),
     "settings": ("config.init", "config.show", "config.set", "config.schema"),
     "when it breaks": ("doctor", "reset", "down"),
 }
@@ -191,6 +192,20 @@ def hosts(_c: Context, write: bool = False, remove: bool = False) -> None:
 def open_(_c: Context, place: str) -> None:
     """Open a place of the lab in the browser."""
     _run(lambda lab: lab.names.open(place))
+
+
+@task(
+    positional=["path"],
+    help={
+        "path": "your project's folder",
+        "name": "the project's name; default: the folder's",
+        "write": "add the missing files and name the project in lab.yaml; nothing is replaced or committed",
+        "json": "one document per line",
+    },
+)
+def adopt(_c: Context, path: str, name: str = "", write: bool = False, json: bool = False) -> None:
+    """Look into a project of your own and offer what it lacks for the loop."""
+    _run(lambda lab: lab.adoption.adopt(path, name=name, write=write), as_json=json)
 
 
 @task(name="init", help={"force": "replace the lab.yaml that is there"})

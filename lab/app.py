@@ -28,6 +28,7 @@ from lab import (
     verify,
     wiring,
 )  # fmt: skip
+from lab.adopt.command import Adoption
 from lab.config.commands import Configuration
 from lab.console import Console
 from lab.doctor import ThisMachine, require
@@ -64,6 +65,12 @@ class Lab:
     def config(self) -> Configuration:
         """lab.yaml itself, for the tasks that show and change it."""
         return Configuration(self.file, self.environ, self.console)
+
+    @property
+    def adoption(self) -> Adoption:
+        """Repositories of the user's, for the task that looks into one."""
+        running = bool(self.state.fact("engine"))
+        return Adoption(self.file, self.environ, self.console, self.settings.project, running=running)
 
     @property
     def names(self) -> Names:

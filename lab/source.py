@@ -44,7 +44,7 @@ def inspect(project: ProjectSettings) -> Source:
     sha = _tip(path, project.branch)
     files = git("ls-tree", "-r", "--name-only", sha, cwd=path).stdout.splitlines()
     for needed, why in (
-        ("Dockerfile", "the pipeline builds an image from it"),
+        (_dockerfile(path, sha, files), "the pipeline builds an image from it"),
         (".gitlab-ci.yml", "GitLab makes no pipeline without it"),
         (project.image_file, "the pipeline writes the image's tag into it (project.image_file)"),
     ):
@@ -77,6 +77,15 @@ def _tip(path: Path, branch: str) -> str:
     return found.stdout.strip()
 
 
+def _dockerfile(path: Path, sha: str, files: list[str]) -> str:
+    """The Dockerfile that is wanted: at the top, or in the folder that the pipeline builds."""
+    if "Dockerfile" not in files and ".gitlab-ci.yml" in files:
+        text = git("cat-file", "blob", f"{sha}:.gitlab-ci.yml", cwd=path).stdout
+        below = [file for file in files if file.endswith("/Dockerfile")]
+        return next((file for file in below if file.removesuffix("/Dockerfile") in text), "Dockerfile")
+    return "Dockerfile"
+
+
 def _nearest(needed: str, files: list[str]) -> str:
     name = needed.rpartition("/")[2].lower()
     near = [file for file in files if file.rpartition("/")[2].lower() == name or file.lower().endswith("/" + name)]
@@ -88,9 +97,14 @@ def _hosts(path: Path, sha: str, project: ProjectSettings, files: list[str]) -> 
     looked = [file for file in files if file == ".gitlab-ci.yml" or file.startswith(project.manifests + "/")]
     for file in looked:
         text = git("cat-file", "blob", f"{sha}:{file}", cwd=path).stdout
-        for number, line in enumerate(text.splitlines(), 1):
-            seen = dict.fromkeys(host for match in _HOST.findall(line) for host in match if host)
-            seen |= dict.fromkeys(_LABEL.findall(line))
-            for host in seen:
-                if not line.lstrip().startswith("#") and host not in _HARMLESS and not host.endswith(_PUBLIC):
-                    yield f"{file}:{number} {host}"
+        yield from (f"{file}:{number} {host}" for number, host in hosts_in(text))
+
+
+def hosts_in(text: str) -> Iterator[tuple[int, str]]:
+    """Every host that stands in a text and is neither public nor this machine, with its line; comments do not count."""
+    for number, line in enumerate(text.splitlines(), 1):
+        seen = dict.fromkeys(host for match in _HOST.findall(line) for host in match if host)
+        seen |= dict.fromkeys(_LABEL.findall(line))
+        for host in seen:
+            if not line.lstrip().startswith("#") and host not in _HARMLESS and not host.endswith(_PUBLIC):
+                yield number, host

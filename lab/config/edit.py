@@ -31,16 +31,25 @@ def put(path: Path, key: str, word: str, environ: Mapping[str, str]) -> str:
     """
     setting = _setting(key, path)
     value = typed(setting, word)
-    try:
-        old = path.read_bytes().decode() if path.exists() else ""
-    except UnicodeDecodeError as error:
-        raise UsageError("LAB-CONF-01", f"{path.name} is not UTF-8 text.", evidence=str(error)) from error
+    old = read(path)
     new = changed(old, setting, value, path)
     if new != old:
         files.replace(path, new.encode())
     said = f"{key}: {scalar(value)}" if value is not None else f"{key} has its default"
     beaten = settings.variable(key)
     return f"{said}   ({path.name}{f'; but the variable {beaten} is set and beats it' if beaten in environ else ''})"
+
+
+def read(path: Path) -> str:
+    """The file's text; empty when there is none.
+
+    Raises:
+        UsageError: it is no text.
+    """
+    try:
+        return path.read_bytes().decode() if path.exists() else ""
+    except UnicodeDecodeError as error:
+        raise UsageError("LAB-CONF-01", f"{path.name} is not UTF-8 text.", evidence=str(error)) from error
 
 
 def changed(text: str, setting: facts.Setting, value: Any, path: Path) -> str:

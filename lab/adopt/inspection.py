@@ -1,0 +1,68 @@
+"""The whole look at a repository: every finding, in the order of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.adopt import dockerfile, manifests, pipeline, repository, stacks
+from lab.adopt.finding import Finding
+from lab.adopt.offers import Plan, takes_port
+from lab.adopt.repository import Repository
+from lab.source import hosts_in
+
+
+def plan(found: Repository, config_branch: str) -> Plan:
+    """What is known of the application."""
+    return Plan(found, stacks.recognise(found), stacks.source(found), manifests.find(found), config_branch)
+
+
+def findings(known: Plan) -> Iterator[Finding]:
+    """Every finding: git, Dockerfile, manifests, pipeline, hosts, health."""
+    found = known.repository
+    yield from repository.findings(found)
+    if found.branch == known.config_branch:
+        said = f"{found.branch} is the branch that the pipeline is to write; people work on another one."
+        yield Finding("git.branch", "wrong", said, hint="git switch to the branch with the code")
+    yield from _dockerfile(known)
+    yield from manifests.findings(known.manifests, found)
+    if pipeline.NAME in found.all_names:
+        yield from pipeline.findings(found, known.config_branch)
+    else:
+        yield Finding("ci", "missing", "GitLab makes no pipeline without it.", pipeline.NAME)
+    yield from _hosts(known)
+    yield from _health(known)
+
+
+def _dockerfile(known: Plan) -> Iterator[Finding]:
+    found = known.repository
+    if known.dockerfile is not None:
+        yield from dockerfile.findings(found)
+        return
+    elsewhere = [name for name in found.names if dockerfile.NAME.lower() in name.rpartition("/")[2].lower()]
+    hint = f"git mv {found.at(elsewhere[0])} {found.at(dockerfile.NAME)}" if elsewhere else ""
+    said = f"The pipeline builds an image from it ({known.stack.name if known.stack else 'no known stack'})."
+    if not known.stack and not elsewhere:
+        apps = stacks.applications(found)
+        hint = f"invoke adopt {found.root / apps[0]}" if apps else "Write one; gitlab/adopt has examples."
+    yield Finding("dockerfile", "missing", said, found.at(dockerfile.NAME), hint)
+
+
+def _hosts(known: Plan) -> Iterator[Finding]:
+    """Hosts that stand in the files that talk to GitLab, the registry or the cluster."""
+    places = dict.fromkeys([pipeline.NAME, *(each.file for each in known.manifests.objects)])
+    for place in places:
+        for line, host in hosts_in(known.repository.read(place) or ""):
+            said = f"{host} is written into it; in the lab GitLab and the registry have other names."
+            hint = "Use GitLab's variables: $CI_REGISTRY, $CI_REGISTRY_IMAGE, $CI_PROJECT_URL."
+            yield Finding("hosts", "wrong", said, f"{place}:{line}", hint if place == pipeline.NAME else "")
+
+
+def _health(known: Plan) -> Iterator[Finding]:
+    if known.health == "/" and not (known.stack and known.stack.health):
+        said = "No health path was found; the lab will ask /, which must answer 200."
+        yield Finding("health", "note", said, hint="invoke config.set project.health /PATH")
+    else:
+        yield Finding("health", "ok", known.health)
+    if known.stack and known.dockerfile is None and not (known.source.reads_port or takes_port(known.stack)):
+        said = f"Nothing in the program reads PORT, so it listens on {known.port} only; the embedded engine needs PORT."
+        yield Finding("port", "note", said, hint="Let it listen where the variable PORT says.")
