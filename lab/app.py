@@ -171,9 +171,7 @@ class Lab:
 
     def doctor(self, *, fix: bool) -> None:
         """Examine this machine, for the engine that was recorded or asked for."""
-        # Asked for Docker, the doctor looks at Docker, although this version's `up` refuses it.
-        asked = self.settings.engine
-        engine = asked if asked == "docker" else choice.choose(asked, self.state, self.environ).name
+        engine = choice.likely(self.settings.engine, self.state, self.environ)
         consult(self._machine(), self.settings, self.console, engine=engine, fix=fix, stop=self.stop_event)
 
     def _machine(self) -> ThisMachine:

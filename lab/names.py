@@ -38,7 +38,7 @@ class Names:
         found, wanted = hosts.find(inside_wsl=inside), hosts.names(self.settings.domain)
         if remove:
             said = hosts.remove(found, wanted, command=hosts.elevated("--remove", self.environ, inside_wsl=inside))
-        elif choice.choose(self.settings.engine, self.state, self.environ).name == "embedded":
+        elif choice.likely(self.settings.engine, self.state, self.environ) == "embedded":
             said = [hosts.NOT_NEEDED]
         elif write:
             said = hosts.write(found, wanted, command=hosts.elevated("--write", self.environ, inside_wsl=inside))

@@ -63,6 +63,16 @@ def choose(wanted: str, state: State, environ: Mapping[str, str]) -> Choice:
     return Choice("embedded", f"Docker: {seen.words}")
 
 
+def likely(wanted: str, state: State, environ: Mapping[str, str]) -> str:
+    """The engine that `choose` would take, as far as one can tell; never an error: for tasks that only look."""
+    recorded = str((state.fact("engine") or {}).get("name", ""))
+    for name in (recorded, wanted):
+        if name in NAMES[1:]:
+            return name
+    seen = docker_state(environ)
+    return "docker" if seen.answers or seen.forbidden else "embedded"
+
+
 def record(choice: Choice, state: State) -> None:
     """Note the decision, so that a later `up` cannot change it silently."""
     if (state.fact("engine") or {}).get("name") != choice.name:
