@@ -18,7 +18,7 @@ GROUPS = {
     "every day": ("follow", "smoke", "verify", "logs", "timings", "stop", "start"),
     "own project": ("adopt",),
     "settings": ("config.init", "config.show", "config.set", "config.schema"),
-    "when it breaks": ("doctor", "reset", "down"),
+    "when it breaks": ("doctor", "heal", "reset", "down"),
 }
 
 
@@ -150,6 +150,12 @@ def timings(_c: Context, last: str = "1", html: str = "", json: bool = False) ->
 def doctor(_c: Context, json: bool = False, fix: bool = False) -> None:
     """Check this machine: what the lab needs, and what mends it."""
     _run(lambda lab: lab.doctor(fix=fix), as_json=json)
+
+
+@task(help={"json": "one event per line"})
+def heal(_c: Context, json: bool = False) -> None:
+    """Mend what is broken, after sleep or a restart too, and tell what it was."""
+    _run(lambda lab: lab.heal(), as_json=json)
 
 
 @task(help={"yes": "do not ask"})

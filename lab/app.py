@@ -24,21 +24,21 @@ from lab import (
     reset,
     settings,
     status,
-    timings,
     verify,
     wiring,
+    wsl,
 )  # fmt: skip
 from lab.adopt.command import Adoption
 from lab.config.commands import Configuration
 from lab.console import Console
-from lab.doctor import ThisMachine, require
+from lab.doctor import ThisMachine, examine, require
 from lab.doctor.consult import consult
 from lab.engines import choice
 from lab.engines.base import Engine, LogSource
 from lab.errors import CheckFailed, Interrupted, UsageError
 from lab.journal import Journal, recording
 from lab.junit import as_junit
-from lab.model import Endpoints
+from lab.model import Check, Endpoints
 from lab.names import Names
 from lab.running import Running
 from lab.state import State
@@ -115,6 +115,8 @@ class Lab:
                 self._running.act(steps, journal)
         finally:
             if timed:
+                from lab import timings  # noqa: PLC0415 - as in timings
+
                 timings.show_run(self.console, self.state.folder)
         self._summary()
 
@@ -150,13 +152,7 @@ class Lab:
 
     def verify(self, only: Sequence[str], junit: str) -> None:
         """Print the checklist; raises CheckFailed when a check is not ok."""
-        engine = self.engine
-        health = engine.health()
-        checks = [check for check in health if not only or check.id in only]
-        checks += verify.checks(
-            engine.endpoints(), self.settings, self.state,
-            only=only, elsewhere=[check.id for check in health], stop=self.stop_event,
-        )  # fmt: skip
+        checks = self._checks(only)
         self.console.checks(checks)
         if junit:
             files.write(Path(junit), as_junit(checks))
@@ -165,8 +161,35 @@ class Lab:
         if bad:
             raise CheckFailed("LAB-VER-01", f"{len(bad)} checks did not pass: {', '.join(bad)}", hint="invoke up")
 
+    def _checks(self, only: Sequence[str] = ()) -> list[Check]:
+        engine = self.engine
+        health = engine.health()
+        checks = [check for check in health if not only or check.id in only]
+        return checks + verify.checks(
+            engine.endpoints(), self.settings, self.state,
+            only=only, elsewhere=[check.id for check in health], stop=self.stop_event,
+        )  # fmt: skip
+
+    def heal(self) -> None:
+        """Mend what is broken and tell what it was."""
+        from lab.heal import Healing, since  # noqa: PLC0415 - as in timings
+
+        engine, machine = self.engine, self._machine()
+        Healing(
+            self._running,
+            self._steps(engine),
+            frozenset(step.name for step in engine.steps()),
+            changing=lambda: self._changing("heal"),
+            require=lambda: require(machine, self.settings, engine.name),
+            findings=lambda: examine(machine, self.settings, engine=engine.name, stop=self.stop_event),
+            verify=self._checks,
+            since=lambda: since(self.state.folder, inside_wsl=wsl.inside()),
+        ).run()
+
     def timings(self, *, last: str, html: str) -> None:
         """Where the time of the last runs went."""
+        from lab import timings  # noqa: PLC0415 - only few tasks need it
+
         timings.show(self.console, self.state.folder, last=last, html=html)
 
     def doctor(self, *, fix: bool) -> None:

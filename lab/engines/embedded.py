@@ -26,6 +26,7 @@ from lab.engines.ports import require_free
 from lab.errors import LabError
 from lab.model import Check, Endpoints
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
+from lab.remote import fetch
 from lab.settings import Settings
 from lab.shell import run
 from lab.state import State
@@ -203,7 +204,13 @@ class EmbeddedEngine:
             seen = _answer(what, url)
             if seen:
                 return Needed(f"{what} does not answer: {seen}")
+        if self._token_refused():
+            return Needed("GitLab refuses the lab's root token; a new start makes it valid again")
         return Satisfied(f"pid {pid}")
+
+    def _token_refused(self) -> bool:
+        url = f"http://{HOST}:{self._settings.ports.gitlab}/api/v4/personal_access_tokens/self"
+        return fetch(url, headers={"PRIVATE-TOKEN": self._state.secret("root-token") or ""}).status == 401
 
     def _start(self, context: StepContext) -> str:
         self._make_room(context)
