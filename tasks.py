@@ -18,7 +18,7 @@ GROUPS = {
     "every day": ("follow", "smoke", "verify", "logs", "timings", "stop", "start"),
     "own project": ("adopt",),
     "settings": ("config.init", "config.show", "config.set", "config.schema"),
-    "when it breaks": ("doctor", "heal", "reset", "down"),
+    "when it breaks": ("doctor", "explain", "heal", "reset", "down"),
 }
 
 
@@ -156,6 +156,12 @@ def doctor(_c: Context, json: bool = False, fix: bool = False) -> None:
 def heal(_c: Context, json: bool = False) -> None:
     """Mend what is broken, after sleep or a restart too, and tell what it was."""
     _run(lambda lab: lab.heal(), as_json=json)
+
+
+@task(klass=WordTask, positional=["code"], help={"code": "such as LAB-REG-01", "json": "one code per line"})
+def explain(_c: Context, code: str = "", json: bool = False) -> None:
+    """Say what a code means, what to look at and what mends it."""
+    _run(lambda lab: lab.explain(code), as_json=json)
 
 
 @task(help={"yes": "do not ask"})

@@ -17,6 +17,7 @@ from pathlib import Path
 from lab import (
     assets,
     checkout,
+    explain,
     files,
     follow,
     logs,
@@ -199,6 +200,10 @@ class Lab:
 
     def _machine(self) -> ThisMachine:
         return ThisMachine(self.home, assets.ROOT, self.environ)
+
+    def explain(self, code: str) -> None:
+        """What a code means, and what mends it; without a code, all of them."""
+        explain.explain(code, self.environ, self.console)
 
     def follow(self, commit: str) -> None:
         """Watch one push travel to its pod."""

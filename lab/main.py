@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from lab.app import Lab
+from lab.causes import with_remedy
 from lab.console import Console
 from lab.errors import Interrupted, LabError, defect
 
@@ -48,7 +49,7 @@ def main(work: Callable[[Lab], None], environ: Mapping[str, str], *, as_json: bo
 
 
 def _failed(console: Console, error: LabError, *, debug: bool) -> int:
-    console.error(error)
+    console.error(with_remedy(error))
     if debug:
         console.trace("".join(traceback.format_exception(None, error, error.__traceback__)))
     return error.exit_code
