@@ -71,6 +71,8 @@ class Console:
             self._outcome(event.step, event.outcome)
         elif event.kind == "waiting":
             self._waiting(event.step, event.detail)
+        elif event.kind == "diagnosis":
+            self.line(f"{self.paint('! cause', 'yellow')}                {event.step.title}: {event.detail}")
 
     def checks(self, checks: Sequence[Check]) -> None:
         """The checklist of `verify`."""
@@ -99,6 +101,11 @@ class Console:
         if self._colour:
             self.line(self.paint(f"            … {seen}", "dim"))
 
+    def diagnosis(self, code: str, text: str) -> None:
+        """A known cause that keeps a journey waiting: code, problem and remedy in one line."""
+        self.document({"type": "diagnosis", "code": code, "detail": text})
+        self.line(f"{self.paint('! cause', 'yellow')}     {text}")
+
     def ask(self, question: str) -> bool:
         """Ask a person; only ``y`` or ``yes`` count as yes."""
         self._stream.write(f"{question} [y/N] ")
@@ -117,7 +124,7 @@ class Console:
             return
         lines = [f"{self.paint('✗ Error', 'red')}  {error.problem} [{error.code}]"]
         lines += [f"    {text}" for text in error.evidence.splitlines()]
-        lines += [f"  → {error.hint}"] if error.hint else []
+        lines += [f"  → {text}" for text in error.hint.splitlines()]
         self._write("\n".join(lines), self._errors)
 
     def trace(self, text: str) -> None:

@@ -16,8 +16,8 @@ _HEADINGS = {"cause": ("Cause", "原因"), "look": ("Look at", "排查"), "remed
 _SEE = ("See also", "相关")
 _VERBATIM = ("$ ", "  ")
 """Commands and lines of a file, which are copied and therefore never broken."""
-_CLOSING = "，。、；：？！）》”’"
-"""Signs that do not stand at the beginning of a Chinese line."""
+_CLOSING = ("Po", "Pe", "Pf")
+"""Unicode's categories of signs that do not stand at the beginning of a line."""
 
 
 def language(environ: Mapping[str, str]) -> str:
@@ -51,8 +51,7 @@ def explain(code: str, environ: Mapping[str, str], console: Console) -> None:
 
 def _nearest(code: str) -> str:
     codes = [cause.code for cause in every()]
-    wanted = code.strip().upper()
-    near = difflib.get_close_matches(wanted if wanted.startswith("LAB-") else f"LAB-{wanted}", codes, n=3)
+    near = difflib.get_close_matches("LAB-" + code.strip().upper().removeprefix("LAB-"), codes, n=3)
     return f"Did you mean {', '.join(near)}?" if near else "invoke explain lists all codes."
 
 
@@ -84,7 +83,7 @@ def _indented(text: str) -> Iterator[str]:
 
 
 def wrapped(text: str, width: int) -> Iterator[str]:
-    """``text`` in lines of at most ``width`` columns; a Chinese sign takes two, and may begin a line without a blank."""
+    """``text`` in lines of at most ``width`` columns; a line may end after a blank and between Chinese signs."""
     line = ""
     for word in _words(text):
         if line and columns(line + word.rstrip()) > width:
@@ -105,7 +104,7 @@ def _words(text: str) -> Iterator[str]:
     word = ""
     for sign in text:
         wide = unicodedata.east_asian_width(sign) in "WF"
-        if word and sign not in _CLOSING and (word[-1] == " " or wide or columns(word[-1]) == 2):
+        if word and unicodedata.category(sign) not in _CLOSING and (word[-1] == " " or wide or columns(word[-1]) == 2):
             yield word
             word = ""
         word += sign
