@@ -11,6 +11,7 @@ from lab.causes import Cause, every, find
 from lab.console import Console
 from lab.errors import UsageError
 
+_PREFIX = "LAB-"
 _WIDTH = 76
 _HEADINGS = {"cause": ("Cause", "原因"), "look": ("Look at", "排查"), "remedy": ("What to do", "解决")}
 _SEE = ("See also", "相关")
@@ -51,7 +52,7 @@ def explain(code: str, environ: Mapping[str, str], console: Console) -> None:
 
 def _nearest(code: str) -> str:
     codes = [cause.code for cause in every()]
-    near = difflib.get_close_matches("LAB-" + code.strip().upper().removeprefix("LAB-"), codes, n=3)
+    near = difflib.get_close_matches(_PREFIX + code.strip().upper().removeprefix(_PREFIX), codes, n=3)
     return f"Did you mean {', '.join(near)}?" if near else "invoke explain lists all codes."
 
 
