@@ -16,6 +16,7 @@ import hub as hubs
 import pytest
 from docker.errors import DockerException
 from hub import Hub
+from standin_world import World
 
 REQUIRED = os.environ.get("LAB_REQUIRE_DOCKER") == "1"
 LONGEST = 600
@@ -64,3 +65,11 @@ def _client() -> tuple[docker.DockerClient | None, str]:
 def hub(engine: docker.DockerClient) -> Hub:
     """A registry with every stand-in; `Hub.mirrors` is the setting for a lab that pulls from it."""
     return hubs.ensure(engine)
+
+
+@pytest.fixture
+def world(engine: docker.DockerClient) -> Iterator[World]:
+    """A network for single containers of stand-in images."""
+    made = World(engine)
+    yield made
+    made.close()

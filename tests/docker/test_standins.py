@@ -1,68 +1,17 @@
-"""The stand-ins themselves: what would let a test pass although the lab is wrong must not work in them either."""
+"""The small stand-ins themselves: what would let a test pass although the lab is wrong must not work in them either."""
 
 from __future__ import annotations
 
 import io
-import secrets
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import docker
-import pytest
 from docker.models.containers import Container
 from hub import Hub
-from standins import images
-
-from lab.waiting import Pending, wait_until
+from standin_world import World, logged
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "gitlab/project"
 PYTHON = "docker.io/library/python:3.13.15-alpine3.24"
-
-
-class World:
-    """A network and the containers on it, gone after the test."""
-
-    def __init__(self, client: docker.DockerClient, hub: Hub) -> None:
-        self.client, self.hub = client, hub
-        self.name = f"standin-{secrets.token_hex(4)}"
-        self.network = client.networks.create(self.name)
-        self._containers: list[Container] = []
-
-    def run(self, image: str, *command: str, alias: str = "", **options: object) -> Container:
-        """Start a container of an upstream image on the network."""
-        container = self.client.containers.create(
-            images.standing_in_for(image).tag,
-            list(command) or None,
-            labels={"gitops-lab.test": self.name},
-            **options,
-        )
-        self._containers.append(container)
-        self.network.connect(container, aliases=[alias] if alias else None)
-        container.start()
-        return container
-
-    def close(self) -> None:
-        for container in self._containers:
-            container.remove(force=True, v=True)
-        self.network.remove()
-
-
-@pytest.fixture
-def world(engine: docker.DockerClient, hub: Hub) -> Iterator[World]:
-    world = World(engine, hub)
-    yield world
-    world.close()
-
-
-def logged(container: Container, text: str, timeout: float = 60) -> str:
-    """Wait until the container's log holds ``text``; answers the log."""
-
-    def look() -> str | Pending:
-        log: str = container.logs().decode()
-        return log if text in log else Pending(log[-500:])
-
-    return wait_until(f"{text!r} in the log of {container.name}", look, timeout=timeout)
 
 
 def dind(world: World, *arguments: str, **environment: str) -> Container:
@@ -90,9 +39,9 @@ def client(world: World, script: str, **environment: str) -> tuple[int, str]:
     return code, output.decode()
 
 
-def test_engine_in_a_container_builds_the_sample_and_pushes_it(world: World) -> None:
-    dind(world, "--tls=false", f"--insecure-registry={world.hub.address}", DOCKER_TLS_CERTDIR="")
-    image, base = f"{world.hub.address}/{world.name}/hichat:1", world.hub.reference(PYTHON)
+def test_engine_in_a_container_builds_the_sample_and_pushes_it(world: World, hub: Hub) -> None:
+    dind(world, "--tls=false", f"--insecure-registry={hub.address}", DOCKER_TLS_CERTDIR="")
+    image, base = f"{hub.address}/{world.name}/hichat:1", hub.reference(PYTHON)
     code, output = client(
         world,
         f"docker pull -q {base}; docker tag {base} {PYTHON}; docker build --build-arg COMMIT_SHA=abc -t {image} .;"
@@ -104,9 +53,9 @@ def test_engine_in_a_container_builds_the_sample_and_pushes_it(world: World) -> 
     assert "sample of abc as 10001" in output
 
 
-def test_engine_in_a_container_pushes_nowhere_without_being_told_that_it_is_plain_http(world: World) -> None:
+def test_engine_in_a_container_pushes_nowhere_without_being_told_that_it_is_plain_http(world: World, hub: Hub) -> None:
     dind(world, "--tls=false", DOCKER_TLS_CERTDIR="")
-    code, output = client(world, f"docker pull {world.hub.reference(PYTHON)}", DOCKER_TLS_CERTDIR="")
+    code, output = client(world, f"docker pull {hub.reference(PYTHON)}", DOCKER_TLS_CERTDIR="")
     assert code != 0
     assert "server gave HTTP response to HTTPS client" in output
 
