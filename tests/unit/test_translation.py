@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -20,7 +21,7 @@ def sections(text: str) -> list[str]:
     """The text from each heading to the next, code blocks taken out (a `#` in them is no heading)."""
     plain = _BLOCK.sub("", text)
     starts = [match.start() for match in _HEADING.finditer(plain)] + [len(plain)]
-    return [plain[first:last] for first, last in zip(starts, starts[1:], strict=False)]
+    return [plain[first:last] for first, last in itertools.pairwise(starts)]
 
 
 def code(text: str) -> list[str]:
