@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,10 +22,15 @@ Kind = tuple[str, str]
 NAMESPACE: Kind = ("v1", "Namespace")
 SECRET: Kind = ("v1", "Secret")
 POD: Kind = ("v1", "Pod")
+NODE: Kind = ("v1", "Node")
+SERVICE: Kind = ("v1", "Service")
+CONFIG_MAP: Kind = ("v1", "ConfigMap")
 EVENT: Kind = ("v1", "Event")
 SERVICE_ACCOUNT: Kind = ("v1", "ServiceAccount")
 DEPLOYMENT: Kind = ("apps/v1", "Deployment")
+STATEFUL_SET: Kind = ("apps/v1", "StatefulSet")
 INGRESS: Kind = ("networking.k8s.io/v1", "Ingress")
+DEFINITION: Kind = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 APPLICATION: Kind = ("argoproj.io/v1alpha1", "Application")
 
 MANAGER = "lab"
@@ -76,8 +82,8 @@ class Cluster:
         )
         return list(answer.get("items") or [])
 
-    def apply(self, manifest: Mapping[str, Any]) -> Document:
-        """Server-side apply of one object as `MANAGER`; other managers' fields stay, conflicts are won."""
+    def apply(self, manifest: Mapping[str, Any], *, manager: str = MANAGER) -> Document:
+        """Server-side apply of one object; other managers' fields stay, conflicts are won."""
         metadata = manifest["metadata"]
         kind = (manifest["apiVersion"], manifest["kind"])
         return self._call(
@@ -87,11 +93,21 @@ class Cluster:
                 body=dict(manifest),
                 name=metadata["name"],
                 namespace=metadata.get("namespace"),
-                field_manager=MANAGER,
+                field_manager=manager,
                 force_conflicts=True,
                 **_PLAIN,
             ),
         )
+
+    def apply_all(self, manifests: Sequence[Mapping[str, Any]], *, manager: str = MANAGER, parallel: int = 8) -> None:
+        """Apply objects that do not need each other, some at a time.
+
+        Raises:
+            RemoteError: the first one of them that was refused; others may have been applied.
+        """
+        with ThreadPoolExecutor(parallel, thread_name_prefix="apply") as pool:
+            for done in [pool.submit(self.apply, manifest, manager=manager) for manifest in manifests]:
+                done.result()
 
     def patch(self, kind: Kind, name: str, namespace: str | None, change: Mapping[str, Any]) -> Document:
         """JSON merge patch."""

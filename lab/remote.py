@@ -10,12 +10,13 @@ import base64
 import http.client
 import importlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from lab.errors import LabError
 from lab.waiting import Pending
@@ -109,10 +110,10 @@ class Answer:
 def fetch(
     url: str, *, headers: Mapping[str, str] | None = None, login: tuple[str, str] | None = None, timeout: float = 5.0
 ) -> Answer:
-    """GET a plain-HTTP URL; no proxy, no redirect is followed.
+    """GET a URL; no proxy, no redirect is followed.
 
     Args:
-        url: ``http://`` only.
+        url: ``http://``, or ``https://`` on this machine: its certificate is self-signed and not looked at.
         headers: for example ``Host``, for an ingress that is reached by address.
         login: user name and password for HTTP Basic.
         timeout: seconds for the connection and for each read.
@@ -124,7 +125,7 @@ def fetch(
     sent = dict(headers or {})
     if login:
         sent["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+    connection = _connection(parts, timeout)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.request("GET", path, headers=sent)
@@ -140,3 +141,13 @@ def fetch(
         raise RemoteError("LAB-HTTP-01", f"{url} did not answer.", status=None, evidence=seen, hint=hint) from error
     finally:
         connection.close()
+
+
+def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
+    host = parts.hostname or ""
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(host, parts.port or 80, timeout=timeout)
+    if host not in ("127.0.0.1", "localhost"):
+        raise ValueError(f"no https to {host}: nobody would look at its certificate")
+    trust = ssl._create_unverified_context()  # noqa: S323, SLF001 - loopback, and nothing secret is sent
+    return http.client.HTTPSConnection(host, parts.port or 443, timeout=timeout, context=trust)

@@ -47,13 +47,19 @@ VALUES: dict[str, dict[str, object]] = {
     "gitlab/root-token.rb": {"name": "lab", "token": "glpat-x"},
     "k8s/k3d.yaml": {
         "name": "lab",
-        "image": "rancher/k3s:v1.33.6-k3s1",
+        "label": "lab",
+        "agents": 0,
+        "image": "rancher/k3s:v1.34.9-k3s1",
         "network": "lab",
-        "registry": "gitlab.lab.test:5050",
+        "registries": "/home/learner/lab/.lab/registries.yaml",
         "kubernetes_port": 6550,
         "app_port": 8088,
         "argocd_port": 8443,
+        "timeout": "300s",
     },
+    "k8s/coredns.yaml": {"domain": "lab.test"},
+    "k8s/argocd/parameters.yaml": {},
+    "k8s/argocd/ingress.yaml": {"webhook_host": "k3d-lab-serverlb"},
     "k8s/argocd/application.yaml": {
         "name": "hichat",
         "namespace": "hichat",
@@ -149,10 +155,32 @@ def test_the_runner_of_the_embedded_engine_parses_too() -> None:
 def test_the_cluster_publishes_on_loopback_only_and_leaves_the_users_kubeconfig_alone() -> None:
     (k3d,) = documents(rendered("k8s/k3d.yaml"))
     assert k3d["kubeAPI"] == {"host": "127.0.0.1", "hostIP": "127.0.0.1", "hostPort": "6550"}
-    assert [port["port"] for port in k3d["ports"]] == ["127.0.0.1:8088:80", "127.0.0.1:8443:30443"]
+    assert [port["port"] for port in k3d["ports"]] == ["127.0.0.1:8088:80", "127.0.0.1:8443:443"]
     assert k3d["options"]["kubeconfig"] == {"updateDefaultKubeconfig": False, "switchCurrentContext": False}
-    mirrors = yaml.safe_load(k3d["registries"]["config"])["mirrors"]
-    assert mirrors == {"gitlab.lab.test:5050": {"endpoint": ["http://gitlab.lab.test:5050"]}}
+    assert k3d["options"]["k3d"]["timeout"] == "300s"
+    arguments = {entry["arg"]: entry["nodeFilters"] for entry in k3d["options"]["k3s"]["extraArgs"]}
+    assert arguments["--disable-default-registry-endpoint"] == ["server:*", "agent:*"]
+    assert k3d["options"]["runtime"]["labels"] == [{"label": "gitops-lab=lab", "nodeFilters": ["all"]}]
+
+
+def test_argocd_is_behind_tls_and_its_webhook_is_not() -> None:
+    pages, webhook = documents(rendered("k8s/argocd/ingress.yaml"))
+    entry = "traefik.ingress.kubernetes.io/router.entrypoints"
+    assert pages["metadata"]["annotations"][entry] == "websecure"
+    assert "host" not in pages["spec"]["rules"][0]
+    assert webhook["metadata"]["annotations"][entry] == "web"
+    (rule,) = webhook["spec"]["rules"]
+    assert (rule["host"], rule["http"]["paths"][0]["path"]) == ("k3d-lab-serverlb", "/api/webhook")
+    assert manifest("Ingress", "hichat")["metadata"]["annotations"][entry] == "web"
+
+
+def test_names_of_the_domain_go_on_to_the_nodes_resolver() -> None:
+    (custom,) = documents(rendered("k8s/coredns.yaml"))
+    assert list(custom["data"]) == ["lab.server"]  # k3s imports *.server
+    block = custom["data"]["lab.server"]
+    assert block.startswith("lab.test:53 {")
+    assert "forward . /etc/resolv.conf" in block
+    assert "cache" not in block
 
 
 @pytest.mark.skipif(not shutil.which("ruby"), reason="no ruby here")
