@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lab.engines.base import LogSource
 from lab.engines.docker import images
+from lab.engines.docker.argocd_install import ArgoCdInstall
 from lab.engines.docker.cache import Cache
+from lab.engines.docker.cluster import K3dCluster
 from lab.engines.docker.component import Component
 from lab.engines.docker.gitlab import GitLab
 from lab.engines.docker.network import Network
@@ -57,6 +59,8 @@ class DockerEngine:
             Cache(self._site),
             self.gitlab,
             self.runner,
+            K3dCluster(self._site),
+            ArgoCdInstall(self._site),
         )
 
     def steps(self) -> Sequence[Step]:
