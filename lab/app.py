@@ -124,7 +124,7 @@ class Lab:
     def _steps(self, engine: Engine) -> list[plan.Step]:
         wired = wiring.steps(
             engine.endpoints, self.settings, self.state, engine.attach_runner,
-            forge=engine.forge_ready, cluster=engine.cluster_ready,
+            forge=engine.forge_ready, cluster=engine.cluster_ready, evidence=engine.evidence,
         )  # fmt: skip
         return [*engine.steps(), *wired]
 
@@ -215,6 +215,7 @@ class Lab:
             follow.follow(
                 points, self.settings, self.state, commit or None, timeout=self.settings.timeouts.smoke,
                 stop=self.stop_event, on_hop=self._running.hop(journal), report=self._running.note(journal),
+                diagnosed=self._running.cause(journal),
             )  # fmt: skip
 
     def smoke(self, message: str, timeout: str) -> None:
@@ -225,6 +226,7 @@ class Lab:
             hops = follow.smoke(
                 points, self.settings, self.state, message=message, timeout=limit,
                 stop=self.stop_event, on_hop=self._running.hop(journal), report=self._running.note(journal),
+                diagnosed=self._running.cause(journal),
             )  # fmt: skip
         total = sum(hop.seconds for hop in hops)
         self.console.line(f"{self.console.paint('✓ arrived', 'green')}  {total:.2f} s from push to answer")

@@ -6,12 +6,14 @@ was seen instead, and the next thing to try.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 
-from lab import git, pipeline
+from lab import git, pipeline, symptoms
+from lab.causes import Diagnosis, Gather
 from lab.doors import Doors
 from lab.errors import CheckFailed, LabError, TimedOut, UsageError
 from lab.forge import Forge
@@ -53,6 +55,7 @@ def follow(
     stop: threading.Event,
     on_hop: Callable[[Hop], None],
     report: Callable[[str], None],
+    diagnosed: Callable[[Diagnosis], None] | None = None,
 ) -> list[Hop]:
     """Follow a commit of the code branch, or the next push to it, to the pod that runs it.
 
@@ -64,13 +67,14 @@ def follow(
         stop: ends the wait.
         on_hop: told each hop when it has come.
         report: told what is seen while a hop has not come yet.
+        diagnosed: told each known cause that keeps a hop from coming.
 
     Raises:
         CheckFailed: a hop can not come any more.
         TimedOut: a hop did not come in time.
         UsageError: there is no such commit.
     """
-    journey = _Journey(Doors.open(endpoints, settings), timeout, stop, on_hop, report)
+    journey = _Journey(Doors.open(endpoints, settings), timeout, stop, on_hop, report, diagnosed=diagnosed)
     if sha is None:
         return journey.travel(journey.next_push(), "pushed just now", past=True)
     found = journey.doors.forge.commit(sha)
@@ -89,9 +93,10 @@ def smoke(
     stop: threading.Event,
     on_hop: Callable[[Hop], None],
     report: Callable[[str], None],
+    diagnosed: Callable[[Diagnosis], None] | None = None,
 ) -> list[Hop]:
     """Push a commit that changes one marker file on the code branch, and `follow` it; same errors."""
-    journey = _Journey(Doors.open(endpoints, settings), timeout, stop, on_hop, report)
+    journey = _Journey(Doors.open(endpoints, settings), timeout, stop, on_hop, report, diagnosed=diagnosed)
     text = message or "test: smoke"
     marker = {SMOKE_FILE: f"{datetime.now(timezone.utc).isoformat()} {text}\n"}
     remote = git.as_root(endpoints, settings.project.path)
@@ -109,12 +114,14 @@ class _Journey:
         stop: threading.Event,
         on_hop: Callable[[Hop], None],
         report: Callable[[str], None],
+        *,
+        diagnosed: Callable[[Diagnosis], None] | None = None,
     ) -> None:
         self.doors = doors
         self.project = doors.settings.project
         self._looks = Looks(doors)
         self._timeout = timeout
-        self._stop, self._on_hop, self._report = stop, on_hop, report
+        self._stop, self._on_hop, self._report, self._diagnosed = stop, on_hop, report, diagnosed
         self._last = time.time()
         self._deadline = time.monotonic() + timeout
         self._past = False
@@ -153,11 +160,14 @@ class _Journey:
             self._last = min(made or self._last, self._last)
         self._came("T0", Seen(f"{sha[:8]} {about}", at=self._last if past else None))
         looks, failed = self._looks, lambda: self._looks.pipeline_evidence(sha)
-        self._wait("T1", lambda: looks.image(sha), failed)
-        config = self._wait("T2", lambda: looks.config_commit(sha), failed).what
-        self._wait("T3", lambda: looks.woken(config), looks.argocd_evidence)
-        self._wait("T4", lambda: looks.synced(config, sha), looks.argocd_evidence)
-        self._wait("T5", lambda: looks.answering(sha), self.doors.application.report)
+        build = functools.partial(symptoms.of_commit, self.forge, sha, self.project.branch)
+        self._wait("T1", lambda: looks.image(sha), failed, build)
+        config = self._wait("T2", lambda: looks.config_commit(sha), failed, build).what
+        wake = functools.partial(symptoms.of_webhook, self.doors, config)
+        self._wait("T3", lambda: looks.woken(config), looks.argocd_evidence, wake)
+        deploy = functools.partial(symptoms.of_deployment, self.doors)
+        self._wait("T4", lambda: looks.synced(config, sha), looks.argocd_evidence, deploy)
+        self._wait("T5", lambda: looks.answering(sha), self.doors.application.report, deploy)
         return self.hops
 
     def _came(self, name: str, seen: Seen) -> None:
@@ -166,7 +176,9 @@ class _Journey:
         self._last = max(at, self._last)
         self._on_hop(self.hops[-1])
 
-    def _wait(self, name: str, probe: Callable[[], Seen | Pending], evidence: Callable[[], list[str]]) -> Seen:
+    def _wait(
+        self, name: str, probe: Callable[[], Seen | Pending], evidence: Callable[[], list[str]], diagnose: Gather
+    ) -> Seen:
         """Wait for a hop; an error names it, and carries what the systems say about it."""
         looks = 0
 
@@ -179,6 +191,7 @@ class _Journey:
             seen = wait_until(
                 f"{name}: {_TITLES[name]}", patient(look), timeout=max(0.0, self._deadline - time.monotonic()),
                 interval=_INTERVAL, longest=_LONGEST, stop=self._stop, report=self._report, hint=_HINTS[name],
+                diagnose=diagnose, diagnosed=self._diagnosed,
             )  # fmt: skip
         except (CheckFailed, TimedOut) as error:
             raise self._missing(name, error, evidence) from error
@@ -188,14 +201,14 @@ class _Journey:
         return seen
 
     def _missing(self, name: str, error: LabError, evidence: Callable[[], list[str]]) -> LabError:
-        lines = [error.problem, error.evidence]
+        lines = [f"{error.problem} [{error.code}]", error.evidence]
         if isinstance(error, TimedOut):
             try:
                 lines = [error.evidence, *evidence()]
             except RemoteError as lost:
                 lines.append(str(lost))
         kind = type(error)
-        hint = " ".join(dict.fromkeys(part for part in (error.hint, _HINTS[name]) if part))
+        hint = "\n".join(dict.fromkeys([*error.hint.splitlines(), _HINTS[name]]))
         return kind(
             f"LAB-FOLLOW-{name}",
             f"{name} did not come: {_TITLES[name]}.",

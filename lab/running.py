@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lab import plan
+from lab.causes import Diagnosis
 from lab.console import Console
 from lab.errors import Interrupted
 from lab.journal import Journal
@@ -69,6 +70,15 @@ class Running:
         def told(seen: str) -> None:
             journal.note(seen)
             self.console.note(seen)
+
+        return told
+
+    def cause(self, journal: Journal) -> Callable[[Diagnosis], None]:
+        """Tells both which known cause keeps a journey waiting."""
+
+        def told(found: Diagnosis) -> None:
+            journal.note(found.text)
+            self.console.diagnosis(found.code, found.text)
 
         return told
 

@@ -81,7 +81,7 @@ def ready_since(pod: Document) -> str:
 
 def trouble(pod: Document) -> str | None:
     """What keeps a pod's containers from running, or None; a plain start-up is no trouble."""
-    for item in _containers(pod):
+    for item in containers(pod):
         waiting = (item.get("state") or {}).get("waiting") or {}
         reason = str(waiting.get("reason") or "")
         if reason in _FAILING:
@@ -95,7 +95,7 @@ def hopeless(pod: Document) -> bool:
     """Whether waiting longer for a pod in trouble is of no use; a registry that restarts deserves some patience."""
     if (trouble(pod) or "").startswith("InvalidImageName"):
         return True
-    if any(item.get("restartCount", 0) >= _RESTARTS for item in _containers(pod)):
+    if any(item.get("restartCount", 0) >= _RESTARTS for item in containers(pod)):
         return True
     made = str(pod["metadata"].get("creationTimestamp") or "")
     if not made:
@@ -104,7 +104,8 @@ def hopeless(pod: Document) -> bool:
     return age.total_seconds() > _PATIENCE
 
 
-def _containers(pod: Document) -> list[Document]:
+def containers(pod: Document) -> list[Document]:
+    """The statuses of a pod's containers, those that prepare it first."""
     status = pod.get("status") or {}
     return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from lab.causes import Evidence
 from lab.model import Check, Endpoints
 from lab.plan import Step
 
@@ -37,6 +38,9 @@ class Engine(Protocol):
 
     def health(self) -> list[Check]:
         """What the engine knows about its own parts, read-only."""
+
+    def evidence(self) -> Sequence[Evidence]:
+        """What the logs of its parts say since they were started, for the known causes (`lab.causes`)."""
 
     def stop(self) -> str:
         """Pause: end processes, keep everything; returns one line saying what was done."""

@@ -19,6 +19,7 @@ from shutil import rmtree
 from subprocess import DEVNULL, Popen
 
 from lab import assets, logs
+from lab.causes import Evidence
 from lab.emulator.config import Config
 from lab.engines.background import gone, lock_owner
 from lab.engines.base import LogSource
@@ -119,6 +120,10 @@ class EmbeddedEngine:
             seen = _answer(what, url)
             checks.append(Check(f"engine.{what}", f"{what} answers", seen is None, seen or url, hint))
         return checks
+
+    def evidence(self) -> Sequence[Evidence]:
+        """Nothing: what the emulator's parts have to say, their APIs say."""
+        return ()
 
     def stop(self) -> str:
         """End the emulator and everything it started."""
@@ -237,6 +242,7 @@ class EmbeddedEngine:
             interval=0.02,
             longest=0.1,
             hint=f"Read {log}.",
+            diagnose=lambda: [Evidence("machine", _since(log, start), "emulator")],
         )
         return f"started, pid {process.pid}"
 
@@ -259,9 +265,7 @@ class EmbeddedEngine:
 
     def _started(self, process: Popen[bytes], log: Path, start: int) -> bool | Pending:
         if process.poll() is not None:
-            with log.open("rb") as file:
-                file.seek(start)
-                tail = file.read().decode(errors="replace").strip().splitlines()[-12:]
+            tail = _since(log, start).strip().splitlines()[-12:]
             raise LabError(
                 "LAB-EMU-01", f"The emulator ended with code {process.returncode}.",
                 evidence="\n".join(tail), hint=f"Read {log}.",
@@ -293,6 +297,13 @@ class EmbeddedEngine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return Pending(f"pid {pid} is still there")
+
+
+def _since(log: Path, start: int) -> str:
+    """What was added to a log after its first ``start`` bytes."""
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read().decode(errors="replace")
 
 
 def _answer(what: str, url: str) -> str | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lab.causes import Gather
 from lab.doors import Doors
 from lab.model import Endpoints
 from lab.plan import Step
@@ -36,6 +37,7 @@ def steps(
     forge: tuple[str, ...] = ("endpoints",),
     cluster: tuple[str, ...] = ("endpoints",),
     doors: Doors | None = None,
+    evidence: Gather = tuple,
 ) -> list[Step]:
     """Every step between "the systems answer" and "the application answers".
 
@@ -47,8 +49,9 @@ def steps(
         forge: the engine's steps after which GitLab, the registry and the runner can be used.
         cluster: the engine's steps after which Kubernetes and Argo CD can be used.
         doors: clients to use instead of new ones.
+        evidence: the logs of the engine's parts, in which known causes are looked for.
     """
-    lab = Wiring(endpoints, settings, state, attach_runner, doors)
+    lab = Wiring(endpoints, settings, state, attach_runner, doors, evidence)
     return [
         *project.steps(lab, forge),
         *tokens.steps(lab),

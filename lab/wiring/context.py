@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lab.application import Application
+from lab.causes import Gather
 from lab.cluster import Cluster
 from lab.doors import Doors
 from lab.forge import Forge
@@ -25,6 +26,8 @@ class Wiring:
     attach_runner: Callable[[str], None]
     opened: Doors | None = None
     """The clients, where somebody has opened them already."""
+    engine_evidence: Gather = tuple
+    """The logs of the engine's parts, for waits that no API explains."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property

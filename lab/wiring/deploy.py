@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lab import argocd, assets, git, pipeline, source
+from lab import argocd, assets, git, pipeline, source, symptoms
 from lab.errors import CheckFailed, LabError, UsageError
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import RemoteError, patient
@@ -183,6 +183,7 @@ def _wait_for(lab: Wiring, context: StepContext, row: Document) -> None:
         context.wait(
             f"pipeline {row['id']}", patient(lambda: pipeline.ended(forge, row["id"])),
             timeout=lab.settings.timeouts.pipeline, longest=0.25, hint=f"See {row.get('web_url', '')}.",
+            diagnose=lambda: symptoms.of_pipeline(forge, row["id"]),
         )  # fmt: skip
 
     try:
@@ -249,4 +250,5 @@ def _act_live(lab: Wiring, context: StepContext) -> str:
     return context.wait(
         "the application to be synced, healthy and answering", patient(lambda: _state(lab)),
         timeout=lab.settings.timeouts.sync, longest=0.25, hint="`invoke verify` names the part that does not work.",
+        diagnose=lambda: symptoms.of_deployment(lab.doors),
     )  # fmt: skip

@@ -6,7 +6,8 @@ import hashlib
 import secrets
 from typing import Any
 
-from lab import argocd, git
+from lab import argocd, git, symptoms
+from lab.causes import Evidence
 from lab.errors import LabError
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import RemoteError, patient
@@ -138,6 +139,7 @@ def _remembered(lab: Wiring, row: Document) -> Document:
 
 def _act_hook(lab: Wiring, context: StepContext) -> str:
     data = {**_wanted(lab), "token": _secret(lab)}
+    refusals: list[Evidence] = []
 
     def put() -> Document | Pending:
         row = find(lab)
@@ -147,12 +149,14 @@ def _act_hook(lab: Wiring, context: StepContext) -> str:
             return dict(lab.forge.create(lab.forge.at("hooks"), data))
         except RemoteError as error:
             if error.status == 422 and "url" in error.evidence.lower():
+                refusals[:] = [Evidence("http", error.evidence, "GitLab")]
                 return Pending(f"GitLab refuses the address: {error.evidence}")
             raise
 
     row = context.wait(
         "GitLab to accept the webhook's address", put, timeout=_CACHED, interval=0.2, longest=5,
         hint="Admin, Settings, Network, Outbound requests: local requests from webhooks must be allowed.",
+        diagnose=lambda: refusals,
     )  # fmt: skip
     if _switched_off(row):
         # A test that is answered with 2xx switches it on again (contracts B.14); Argo CD ignores a push to this branch.
@@ -228,11 +232,13 @@ def _act_proof(lab: Wiring, context: StepContext) -> str:
     context.wait(
         f"the webhook for {sha[:8]} to be delivered", patient(delivered), timeout=lab.settings.timeouts.sync,
         hint="400 means that the secret differs; internal error means that GitLab could not or would not connect.",
+        diagnose=lambda: symptoms.of_webhook(lab.doors, sha),
     )  # fmt: skip
     context.wait(
         f"Argo CD's refresh to {sha[:8]}", patient(lambda: _refreshed(lab, sha)), timeout=_REFRESH,
         hint="Argo CD matches by host: the payload's project.web_url must name the same one as "
         f"{argocd.repo_url(lab.endpoints, lab.settings)}.",
+        diagnose=lambda: [*symptoms.of_webhook(lab.doors, sha), *symptoms.of_sync(lab.doors)],
     )  # fmt: skip
     lab.state.put_fact(_PROOF, {"hook": hook["id"], "sha": sha})
     return f"{sha[:8]} delivered with 200, Argo CD compares with it"

@@ -100,6 +100,7 @@ def _act(lab: Wiring, context: StepContext) -> str:
         timeout=lab.settings.timeouts.start,
         longest=0.25,
         hint="`invoke logs runner` shows what it says; three refusals make a runner pause for an hour.",
+        diagnose=lab.engine_evidence,
     )
 
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from lab.causes import Evidence
 from lab.engines.base import LogSource
 from lab.engines.docker import images
 from lab.engines.docker.argocd_install import ArgoCdInstall
@@ -90,6 +91,10 @@ class DockerEngine:
         """Every component's own view, asked for at once."""
         with ThreadPoolExecutor(len(self.components)) as pool:
             return [check for found in pool.map(_health, self.components) for check in found]
+
+    def evidence(self) -> Sequence[Evidence]:
+        """The runner's log since its start; GitLab's step looks at its own."""
+        return self.runner.evidence()
 
     def stop(self) -> str:
         """Pause everything; nothing is lost."""

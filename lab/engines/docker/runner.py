@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab import assets
+from lab.causes import Evidence
 from lab.engines.base import LogSource
 from lab.engines.docker import containers, images, sizes
 from lab.engines.docker.network import Network
@@ -66,6 +67,14 @@ class Runner:
         """Whether the container runs with the present configuration."""
         seen = self._wrong()
         return [Check("engine.runner", "Runner", not seen, seen or self._site.names.runner, "invoke up")]
+
+    def evidence(self) -> Sequence[Evidence]:
+        """What the runner has said since its container was started."""
+        container = containers.running(self._site, self._site.names.runner)
+        if container is None:
+            return ()
+        text = containers.tail(self._site, container, since=container.attrs["State"]["StartedAt"])
+        return [Evidence("runner", text, container.name)]
 
     def stop(self) -> str:
         """End the runner; jobs that run get half a minute."""
