@@ -183,7 +183,8 @@ class Nodes:
 
 def _other_ports(bindings: Mapping[str, Any], wanted: Mapping[str, int]) -> Iterator[str]:
     for inner, outer in wanted.items():
-        bound = [(binding["HostIp"], binding["HostPort"]) for binding in bindings.get(inner) or ()]
+        found = bindings.get(inner) or bindings.get(inner.removesuffix("/tcp")) or ()  # k3d writes the API's port as 6443
+        bound = [(binding["HostIp"], binding["HostPort"]) for binding in found]
         if bound != [("127.0.0.1", str(outer))]:
             now = ", ".join(":".join(pair) for pair in bound) or "nowhere"
             yield f"publishes {inner} at {now}, not at 127.0.0.1:{outer}"
