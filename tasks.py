@@ -57,7 +57,8 @@ def tasks(_c: Context) -> None:
     """List the tasks in groups."""
     from lab.main import list_tasks  # noqa: PLC0415 - as in _run
 
-    list_tasks({group: [(name, namespace[name].__doc__) for name in names] for group, names in GROUPS.items()})
+    groups = {group: [(name, namespace[name].__doc__) for name in names] for group, names in GROUPS.items()}
+    list_tasks(groups, os.environ)
 
 
 @task(

@@ -31,7 +31,7 @@ from lab import (
 )  # fmt: skip
 from lab.adopt.command import Adoption
 from lab.config.commands import Configuration
-from lab.console import Console
+from lab.console import Cell, Console
 from lab.doctor import ThisMachine, examine, require
 from lab.doctor.consult import consult
 from lab.engines import choice
@@ -99,8 +99,8 @@ class Lab:
         """Make everything true that `verify` checks; act only on the difference."""
         chosen = choice.choose(engine or self.settings.engine, self.state, self.environ)
         built = choice.create(chosen, self.settings, self.state, self.environ)
-        self.console.line(f"Engine: {chosen.name} ({chosen.why})")
-        self.console.line(built.about)
+        self.console.row((Cell("Engine:"),), f"{chosen.name} ({chosen.why})")
+        self.console.row((), built.about)
         self.console.document({"type": "engine", "name": chosen.name, "why": chosen.why})
         steps = self._steps(built)
         if explain:
@@ -131,10 +131,14 @@ class Lab:
     def _explain(self, steps: Sequence[plan.Step]) -> None:
         for step in plan.order(steps):
             self.console.document(
-                {"type": "step", "step": step.name, "title": step.title, "needs": step.needs, "explain": step.explain}
-            )
-            after = f"  (after {', '.join(step.needs)})" if step.needs else ""
-            self.console.line(f"\n{step.name}: {step.title}{after}")
+                {
+                    "type": "step", "event": "explained", "step": step.name, "title": step.title,
+                    "needs": step.needs, "explain": step.explain,
+                }
+            )  # fmt: skip
+            after = f"(after {', '.join(step.needs)})" if step.needs else ""
+            self.console.line()
+            self.console.row((Cell(f"{step.name}:"), Cell(step.title)), after)
             for text in step.explain.splitlines():
                 self.console.line(f"    {text}")
 
@@ -211,7 +215,7 @@ class Lab:
             "Waiting for a push to the code branch; Ctrl-C ends." if not commit else f"Following {commit}"
         )
         points = self.endpoints()
-        with self._recording("follow") as journal:
+        with self._recording("follow") as journal, self.console.live():
             follow.follow(
                 points, self.settings, self.state, commit or None, timeout=self.settings.timeouts.smoke,
                 stop=self.stop_event, on_hop=self._running.hop(journal), report=self._running.note(journal),
@@ -222,7 +226,7 @@ class Lab:
         """Push a commit and watch it arrive, within ``timeout`` seconds (default: timeouts.smoke)."""
         limit = _seconds(timeout) if timeout else self.settings.timeouts.smoke
         points = self.endpoints()
-        with self._recording("smoke") as journal:
+        with self._recording("smoke") as journal, self.console.live():
             hops = follow.smoke(
                 points, self.settings, self.state, message=message, timeout=limit,
                 stop=self.stop_event, on_hop=self._running.hop(journal), report=self._running.note(journal),
@@ -284,7 +288,7 @@ class Lab:
     def reset(self, *, yes: bool) -> None:
         """Project, branches and namespace back to the start."""
         self._confirm(f"Remove project {self.settings.project.path} with its commits, and begin again?", yes=yes)
-        with self._changing("reset") as journal:
+        with self._changing("reset") as journal, self.console.live():
             self._save_project()
             report = self._running.note(journal)
             reset.reset(self.endpoints(), self.settings, self.state, stop=self.stop_event, report=report)

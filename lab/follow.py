@@ -190,7 +190,8 @@ class _Journey:
         try:
             seen = wait_until(
                 f"{name}: {_TITLES[name]}", patient(look), timeout=max(0.0, self._deadline - time.monotonic()),
-                interval=_INTERVAL, longest=_LONGEST, stop=self._stop, report=self._report, hint=_HINTS[name],
+                interval=_INTERVAL, longest=_LONGEST, stop=self._stop, hint=_HINTS[name],
+                report=lambda seen: self._report(f"{name} {_TITLES[name]}: {seen}"),
                 diagnose=diagnose, diagnosed=self._diagnosed,
             )  # fmt: skip
         except (CheckFailed, TimedOut) as error:

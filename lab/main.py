@@ -19,9 +19,9 @@ from lab.errors import Interrupted, LabError, defect
 _DRAIN = 5.0
 
 
-def list_tasks(groups: Mapping[str, Sequence[tuple[str, str | None]]]) -> None:
+def list_tasks(groups: Mapping[str, Sequence[tuple[str, str | None]]], environ: Mapping[str, str]) -> None:
     """Print the tasks with the first line of their description."""
-    console = Console()
+    console = Console(environ=environ)
     console.line("The lab: GitLab, registry, runner, Kubernetes and Argo CD, wired. Usage: invoke TASK [--flags]")
     for group, tasks in groups.items():
         console.line(f"\n{console.paint(group, 'bold')}")
@@ -30,10 +30,10 @@ def list_tasks(groups: Mapping[str, Sequence[tuple[str, str | None]]]) -> None:
 
 def main(work: Callable[[Lab], None], environ: Mapping[str, str], *, as_json: bool = False) -> int:
     """Run one task with everything that a task needs around it; returns the exit code."""
-    console, debug = Console(as_json=as_json), environ.get("LAB_DEBUG") == "1"
+    console, debug = Console(as_json=as_json, environ=environ), environ.get("LAB_DEBUG") == "1"
     try:
         lab = Lab(console, environ)
-        with _interruptible(lab.stop_event):
+        with _interruptible(lab.stop_event, console.abandon):
             work(lab)
     except LabError as error:
         return _failed(console, error, debug=debug)
@@ -56,10 +56,11 @@ def _failed(console: Console, error: LabError, *, debug: bool) -> int:
 
 
 @contextmanager
-def _interruptible(stop: threading.Event) -> Iterator[None]:
+def _interruptible(stop: threading.Event, last_words: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C asks every wait to end and allows five seconds; the second leaves at once."""
 
     def leave() -> None:
+        last_words()
         os._exit(Interrupted.exit_code)
 
     patience = threading.Timer(_DRAIN, leave)

@@ -32,9 +32,10 @@ class Running:
         Raises:
             LabError: a probe could not read.
         """
-        outcomes = plan.run(
-            steps, parallel=self.settings.parallel, stop=self.stop, on_event=self.console.event, dry=True
-        )
+        with self.console.live(len(steps)):
+            outcomes = plan.run(
+                steps, parallel=self.settings.parallel, stop=self.stop, on_event=self.console.event, dry=True
+            )
         self._report(outcomes, dry=True)
         return outcomes
 
@@ -51,7 +52,8 @@ class Running:
             self.console.event(event)
 
         journal.plan(steps, self.settings.parallel)
-        outcomes = plan.run(steps, parallel=self.settings.parallel, stop=self.stop, on_event=told)
+        with self.console.live(len(steps)):
+            outcomes = plan.run(steps, parallel=self.settings.parallel, stop=self.stop, on_event=told)
         self._report(outcomes, dry=False)
         return outcomes
 

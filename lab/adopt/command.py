@@ -13,10 +13,15 @@ from lab.adopt.finding import Finding
 from lab.adopt.offers import Offer, Plan
 from lab.adopt.repository import Repository
 from lab.config import edit, facts, template
-from lab.console import Console
+from lab.console import Cell, Colour, Console
 from lab.errors import UsageError
 
-_MARKS = {"ok": ("✓", "green"), "missing": ("✗", "red"), "wrong": ("✗", "red"), "note": ("·", "yellow")}
+_MARKS: dict[str, tuple[str, Colour]] = {
+    "ok": ("✓", "green"),
+    "missing": ("✗", "red"),
+    "wrong": ("✗", "red"),
+    "note": ("·", "yellow"),
+}
 
 
 class Adoption:
@@ -74,10 +79,10 @@ class Adoption:
             self._console.document({"type": "finding", **asdict(finding)})
             mark, colour = _MARKS[finding.level]
             where = f"{finding.where}: " if finding.where else ""
-            label = self._console.paint(f"{mark} {finding.level:<8}", colour)
-            self._console.line(f"{label} {finding.id:<20} {where}{finding.text}")
+            head = (Cell(f"{mark} {finding.level}", 10, colour), Cell(finding.id, 20))
+            self._console.row(head, f"{where}{finding.text}")
             if finding.hint and finding.level != "ok":
-                self._console.line(f"{'':31} {self._console.paint(f'→ {finding.hint}', 'dim')}")
+                self._console.row((Cell("", 10), Cell("", 20), Cell("→")), finding.hint)
 
     def _show(self, wanted: Sequence[Offer]) -> None:
         for offer in wanted:

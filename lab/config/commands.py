@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lab.config import edit, origins, scalars, schema, template
-from lab.console import Console
+from lab.console import Cell, Console
 
 
 class Configuration:
@@ -28,7 +28,7 @@ class Configuration:
         for row in rows:
             value = scalars.shown(row.value)
             self._console.document({"type": "setting", "key": row.key, "value": value, "origin": row.origin})
-            self._console.line(f"{row.key:<{width}}  {value:<28}  {row.origin}")
+            self._console.row((Cell(row.key, width + 1), Cell(value, 29)), row.origin)
 
     def schema(self) -> None:
         """Print the JSON Schema of lab.yaml."""

@@ -6,17 +6,18 @@ import threading
 from dataclasses import asdict
 
 from lab import doctor
-from lab.console import Console
+from lab.console import Cell, Console
 from lab.errors import MachineError
 from lab.model import Finding
 from lab.settings import Settings
 
 _MARKS = {
-    "ok": ("✓", "ok", "green"),
-    "unknown": ("?", "unknown", "yellow"),
-    "warning": ("!", "warning", "yellow"),
-    "problem": ("✗", "problem", "red"),
+    "ok": Cell("✓ ok", 10, "green"),
+    "unknown": Cell("? unknown", 10, "yellow"),
+    "warning": Cell("! warning", 10, "yellow"),
+    "problem": Cell("✗ problem", 10, "red"),
 }
+_INDENT = Cell("", 10)
 _WRONG = ("warning", "problem")
 
 
@@ -66,12 +67,14 @@ def consult(
 
 def _show(finding: Finding, console: Console) -> None:
     console.document({"type": "finding", **asdict(finding)})
-    mark, word, colour = _MARKS[finding.state]
-    label = console.paint(f"{mark} {word:<8}", colour)
-    console.line(f"{label} {finding.id:<20} {finding.title}: {finding.measured}")
+    console.row((_MARKS[finding.state], Cell(finding.id, 20)), f"{finding.title}: {finding.measured}")
     if finding.state in _WRONG:
-        for text in (finding.why, *finding.remedy.splitlines()):
-            console.line(f"{'':11}{console.paint(text, 'dim')}")
+        console.row((_INDENT,), finding.why)
+        for text in finding.remedy.splitlines():
+            if text.startswith("$ "):
+                console.line(f"{'':11}{text}")  # never wrapped: it is there to be copied
+            else:
+                console.row((_INDENT,), text)
 
 
 def _next(found: list[Finding], *, fix: bool) -> str:

@@ -1,0 +1,183 @@
+"""The JSON Schema (draft 2020-12) of what `--json` prints: one document on each line.
+
+`python -m lab.console.schema` prints it. A reader should pass over documents of a type, and steps with an event, that
+it does not know: a later version may have more.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lab.console.steps import MARKS
+
+Schema = dict[str, Any]
+_OUTCOMES = [state for state in MARKS if state not in ("waiting", "running")]
+
+
+def _text(about: str) -> Schema:
+    return {"type": "string", "description": about}
+
+
+def _count(about: str) -> Schema:
+    return {"type": "integer", "minimum": 0, "description": about}
+
+
+def _seconds(about: str) -> Schema:
+    return {"type": "number", "minimum": 0, "description": f"Seconds: {about}"}
+
+
+def _flag(about: str) -> Schema:
+    return {"type": "boolean", "description": about}
+
+
+def _choice(about: str, *values: str) -> Schema:
+    return {"enum": list(values), "description": about}
+
+
+_STEP = _text("The step's stable name, such as `branch.code`.")
+_DETAIL = _text("What happened, in one line.")
+_ENGINE = _choice("Where the lab runs.", "docker", "embedded")
+_HINT = _text("The next thing to do; empty where there is none.")
+
+
+def _event(name: str, about: str, **more: Schema) -> tuple[str, Schema]:
+    return about, {"step": _STEP, "event": {"const": name}, "detail": _DETAIL, **more}
+
+
+_DOCUMENTS: dict[str, list[tuple[str, Schema]]] = {
+    "engine": [("`up`: the engine that is used.", {"name": _ENGINE, "why": _text("Why this one.")})],
+    "explanation": [
+        (
+            "`up --explain`: one step, nothing is done.",
+            {
+                "step": _STEP, "title": _text("For people."), "explain": _text("What a person would have typed."),
+                "needs": {"type": "array", "items": {"type": "string"}, "description": "Steps that come before it."},
+            },
+        ),
+    ],
+    "step": [
+        _event("started", "`up`: a step begins; it looks before it acts."),
+        _event("waiting", "`up`: what a step waits for right now; comes when it changes."),
+        _event("diagnosis", "`up`: a known cause of a wait: its code, the problem and the remedy."),
+        _event(
+            "progress", "`up`: bytes that have come, about twice a second.",
+            done=_count("Bytes that are there."), total=_count("Bytes in all; 0 while nobody knows."),
+        ),
+        _event(
+            "ended", "`up`: a step's end.",
+            state=_choice("`satisfied`: nothing to do. `needed`, `unknown`: only with --plan.", *_OUTCOMES),
+            seconds=_seconds("what it took."),
+            **{"error?": _text("The error's code, such as LAB-PORT-01.")},
+        ),
+    ],
+    "check": [
+        (
+            "`verify`: one check.",
+            {
+                "id": _text("Stable name, such as `hook.delivered`."), "title": _text("For people."),
+                "ok": {"type": ["boolean", "null"], "description": "null: it could not be checked."},
+                "evidence": _text("What was seen."), "hint": _HINT,
+            },
+        ),
+    ],
+    "hop": [
+        (
+            "`follow`, `smoke`: a commit has come one hop further.",
+            {
+                "id": _choice("Which hop.", "T0", "T1", "T2", "T3", "T4", "T5"), "title": _text("For people."),
+                "seconds": _seconds("since the hop before."), "evidence": _text("What was seen."),
+            },
+        ),
+    ],
+    "waiting": [("`follow`, `smoke`: a hop has not come yet.", {"seen": _text("What was seen instead.")})],
+    "result": [
+        (
+            "`up`: its end, also where a step failed.",
+            {
+                "actions": _count("Steps that acted, or with --plan would act."), "steps": _count("All steps."),
+                "dry": _flag("Whether this was only a look (--plan)."),
+            },
+        ),
+        ("`smoke`: the commit has arrived.", {"seconds": _seconds("from push to answer.")}),
+    ],
+    "status": [
+        (
+            "`status`: the whole of it.",
+            {
+                "engine": _ENGINE, "healthy": _flag("Whether everything answers."),
+                "gitlab": _text("URL."), "registry": _text("host:port as image names have it."),
+                "argocd": _text("URL."), "app": _text("URL."), "kubeconfig": _text("Path of a file."),
+                "rows": {
+                    "type": "object", "additionalProperties": {"type": "string"},
+                    "description": "The table that people get: title and text.",
+                },
+            },
+        ),
+    ],
+    "finding": [
+        (
+            "`doctor`: one precondition.",
+            {
+                "id": _text("Stable name, such as `docker.cgroup`."), "title": _text("For people."),
+                "state": _choice("How it is.", "ok", "unknown", "warning", "problem"),
+                "measured": _text("What was seen."), "why": _text("Why it matters."),
+                "remedy": _text("Lines; those that begin with `$ ` are commands."),
+                "fixable": _flag("Whether --fix mends it."), "stops_up": _flag("Whether `up` cannot work."),
+            },
+        ),
+    ],
+    "mended": [("`doctor --fix`: something was mended.", {"what": _text("What was done.")})],
+    "script": [("`doctor --fix`: what is left to do, as a shell script.", {"text": _text("The script.")})],
+    "setting": [
+        (
+            "`config.show`: one setting.",
+            {"key": _text("Such as `ports.app`."), "value": _text("As in lab.yaml."), "origin": _text("Where from.")},
+        ),
+    ],
+    "error": [
+        (
+            "Any task: it failed; this is the last document.",
+            {
+                "code": _text("Stable, such as LAB-PORT-01."), "problem": _text("What is wrong, in one sentence."),
+                "evidence": _text("What was seen; may have several lines."), "hint": _HINT,
+                "exit_code": {
+                    "enum": [1, 2, 3, 4, 130],
+                    "description": "1 failed, 2 usage, 3 the machine cannot run it, 4 timed out, 130 interrupted.",
+                },
+            },
+        ),
+    ],
+}  # fmt: skip
+"""Types of documents, their shapes with a sentence each, their fields; a field with ``?`` may be absent."""
+
+
+def schema() -> Schema:
+    """The schema of one line."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of --json",
+        "oneOf": [
+            _shape(kind, about, fields) for kind, shapes in _DOCUMENTS.items() for about, fields in shapes
+        ],
+    }  # fmt: skip
+
+
+def _shape(kind: str, about: str, fields: Schema) -> Schema:
+    return {
+        "type": "object",
+        "description": about,
+        "properties": {"type": {"const": kind}, **{name.rstrip("?"): field for name, field in fields.items()}},
+        "required": ["type", *(name for name in fields if not name.endswith("?"))],
+        "additionalProperties": False,
+    }
+
+
+def _main() -> None:
+    from lab.console import Console  # noqa: PLC0415 - only this way of use prints
+
+    Console().raw(json.dumps(schema(), indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    _main()
