@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lab.app import Lab
 
 GROUPS = {
-    "start": ("up", "clone", "env", "creds", "status", "open", "hosts"),
+    "start": ("up", "pull", "bundle", "clone", "env", "creds", "status", "open", "hosts"),
     "every day": ("follow", "smoke", "verify", "logs", "timings", "stop", "start"),
     "own project": ("adopt",),
     "settings": ("config.init", "config.show", "config.set", "config.schema"),
@@ -67,19 +67,33 @@ def tasks(_c: Context) -> None:
         "plan": "look, print what would be done, do nothing",
         "explain": "show for each step what a person would have typed",
         "timings": "draw the run and its critical path at the end",
+        "bundle": "a file made by `invoke bundle`: everything comes from it and nothing from a network",
         "json": "one event per line",
     }
 )
-def up(
+def up(  # noqa: PLR0917 - Invoke wants flags as plain arguments
     _c: Context,
     engine: str = "",
     plan: bool = False,
     explain: bool = False,
     timings: bool = False,
+    bundle: str = "",
     json: bool = False,
 ) -> None:
     """Build the lab, or repair it; does only what is missing."""
-    _run(lambda lab: lab.up(engine, dry=plan, explain=explain, timed=timings), as_json=json)
+    _run(lambda lab: lab.up(engine, dry=plan, explain=explain, timed=timings, bundle=bundle), as_json=json)
+
+
+@task(help={"list": "only show what there is, with sizes", "json": "one event per line"})
+def pull(_c: Context, list_: bool = False, json: bool = False) -> None:
+    """Download everything that the Docker engine needs; start nothing."""
+    _run(lambda lab: lab.pull(listing=list_), as_json=json)
+
+
+@task(positional=["file"], help={"file": "such as lab.tar", "json": "one event per line"})
+def bundle(_c: Context, file: str, json: bool = False) -> None:
+    """Write everything that the Docker engine needs into one file, for machines without a network."""
+    _run(lambda lab: lab.bundle(file), as_json=json)
 
 
 @task(

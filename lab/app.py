@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab import (
     assets,
@@ -43,6 +44,9 @@ from lab.model import Check, Endpoints
 from lab.names import Names
 from lab.running import Running
 from lab.state import State
+
+if TYPE_CHECKING:
+    from lab.engines.docker.supplies import Supplies
 
 
 class Lab:
@@ -93,10 +97,37 @@ class Lab:
         """Where the lab answers."""
         return self.engine.endpoints()
 
+    @property
+    def supplies(self) -> Supplies:
+        """What the Docker engine needs from elsewhere, for the tasks that fetch and carry it."""
+        from lab.engines.docker.site import Site  # noqa: PLC0415 - an embedded lab never needs it
+        from lab.engines.docker.supplies import Supplies  # noqa: PLC0415
+
+        return Supplies(Site(self.settings, self.state, self.environ), self.console)
+
+    def pull(self, *, listing: bool) -> None:
+        """Fetch everything that the Docker engine needs, and start nothing; or only show it."""
+        self.supplies.show()
+        if not listing:
+            self._provide("pull", self.supplies.fetch())
+
+    def bundle(self, path: str) -> None:
+        """Write everything that the Docker engine needs into one file."""
+        self._provide("bundle", self.supplies.pack(Path(path)))
+
+    def _provide(self, task: str, steps: Sequence[plan.Step]) -> None:
+        with self._changing(task, "docker") as journal:
+            self._running.act(steps, journal)
+
     def up(
-        self, engine: str = "", *, dry: bool = False, explain: bool = False, timed: bool = False, task: str = "up"
-    ) -> None:
+        self, engine: str = "", *, dry: bool = False, explain: bool = False, timed: bool = False, bundle: str = "",
+        task: str = "up",
+    ) -> None:  # fmt: skip
         """Make everything true that `verify` checks; act only on the difference."""
+        if bundle and not (dry or explain):
+            engine = engine or "docker"
+            choice.choose(engine, self.state, self.environ)
+            self._provide("bundle", self.supplies.unpack(Path(bundle)))
         chosen = choice.choose(engine or self.settings.engine, self.state, self.environ)
         built = choice.create(chosen, self.settings, self.state, self.environ)
         self.console.row((Cell("Engine:"),), f"{chosen.name} ({chosen.why})")
@@ -305,7 +336,8 @@ class Lab:
         if images and not purge:
             raise UsageError("LAB-FLAG-01", "--images goes with --purge.", hint="invoke down --purge --images")
         if not self.state.fact("engine"):
-            self.console.line("There is no lab here; nothing to remove.")
+            removed = self.supplies.remove() if images else ""
+            self.console.line(removed or "There is no lab here; nothing to remove.")
             return
         if purge:
             self._confirm(f"Remove the lab with everything in {self.state.folder}?", yes=yes)

@@ -122,7 +122,7 @@ def test_a_prefix_reaches_builds_through_the_dockerfile(tmp_path):
     site = make(tmp_path, mirrors={"docker.io": "m.example.com/docker.io"})
     wanted = "m.example.com/docker.io/library/python:3.13.15-alpine3.24"
     assert images.build_arguments(site) == {"PYTHON_IMAGE": wanted}
-    site.state.put_fact(images.BUNDLE, {"file": "lab.tar"})
+    site.state.put_fact(images.STOCK, {"images": {}})
     assert images.build_arguments(site) == {}
     assert json.loads(mirrors.daemon_json(site)) == {"registry-mirrors": ["http://lab-cache:5000"]}
 
@@ -135,9 +135,9 @@ def test_jobs_ask_the_cache_and_then_the_mirror(tmp_path):
     }
 
 
-def test_after_a_bundle_the_cache_asks_nobody_and_has_every_registry(tmp_path):
+def test_with_a_stock_the_cache_asks_nobody_and_has_every_registry(tmp_path):
     site = make(tmp_path, mirrors={"docker.io": "m.example.com/docker.io"})
-    site.state.put_fact(images.BUNDLE, {"file": "lab.tar"})
+    site.state.put_fact(images.STOCK, {"images": {}})
     found = yaml.safe_load(mirrors.registries_yaml(site))["mirrors"]
     assert mirrors.cache_upstream(site) == ""
     assert all(

@@ -1,7 +1,8 @@
 """A pull-through cache of Docker Hub for those that keep no images of their own: Docker daemons in jobs, and nodes.
 
 Without it every job would download its base images again. It is a registry (distribution) on the lab's network; nobody
-depends on it: a Docker daemon and a node go on to the next address when it does not answer.
+depends on it: a Docker daemon and a node go on to the next address when it does not answer. With a stock it asks
+nobody itself.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.engines.base import LogSource
-from lab.engines.docker import containers, images, mirrors
+from lab.engines.docker import containers, images, mirrors, stock
 from lab.engines.docker.site import Site
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 
-STORAGE = "/var/lib/registry"
 _DIND = "/lab-dind"
 _FILE = f"{_DIND}/daemon.json"
 _STOP = 5
@@ -35,7 +35,7 @@ class Cache:
             Step(
                 "cache", f"Cache of images {self._name}", self._probe, self._act, ("network", "pull.cache"),
                 f"docker run -d --name {self._name} --network {self._site.names.network} "
-                f"-v {self._name}:{STORAGE} -e REGISTRY_PROXY_REMOTEURL={upstream} "
+                f"-v {self._name}:{stock.STORAGE} -e REGISTRY_PROXY_REMOTEURL={upstream} "
                 f"{images.reference(self._site, 'cache')}",
             ),
             Step(
@@ -51,7 +51,7 @@ class Cache:
             return [Check("engine.cache", "Cache of images", False, "there is no container", "invoke up")]
         state = containers.state(container)
         if state == "running":
-            upstream = mirrors.cache_upstream(self._site) or "the bundle"
+            upstream = mirrors.cache_upstream(self._site) or "its stock"
             return [Check("engine.cache", "Cache of images", True, f"{self._name}, from {upstream}")]
         said = containers.tail(self._site, container, 1).strip()[-300:]
         return [Check("engine.cache", "Cache of images", False, f"{state}: {said}", "invoke up; invoke logs cache")]
@@ -101,7 +101,7 @@ class Cache:
             "image": images.reference(self._site, "cache"),
             "environment": {"REGISTRY_PROXY_REMOTEURL": upstream} if upstream else {},
             "network": self._site.names.network,
-            "volumes": [f"{self._name}:{STORAGE}", f"{self._site.names.dind}:{_DIND}"],
+            "volumes": [f"{self._name}:{stock.STORAGE}", f"{self._site.names.dind}:{_DIND}"],
         }
 
     def _digest(self) -> str:
@@ -115,13 +115,18 @@ class Cache:
             return Needed("it was made from other settings")
         state = containers.state(container)
         # Without a network a registry that mirrors ends at once, and Docker starts it again until there is one.
-        return Satisfied(state) if state in ("running", "restarting") else Needed(f"it is {state}")
+        if state not in ("running", "restarting"):
+            return Needed(f"it is {state}")
+        lacking = stock.missing(self._site, container) if stock.on(self._site) else []
+        return Needed(f"{len(lacking)} images of the stock are not in it") if lacking else Satisfied(state)
 
-    def _act(self, _context: StepContext) -> str:
+    def _act(self, context: StepContext) -> str:
         container = self.create()
+        if stock.on(self._site):
+            stock.fill(self._site, container, context)
         with self._site.daemon.asking(f"start {self._name}"):
             container.start()
-        return f"from {mirrors.cache_upstream(self._site) or 'the bundle'}"
+        return f"from {mirrors.cache_upstream(self._site) or 'its stock'}"
 
     def _probe_dind(self, _context: StepContext) -> Probe:
         container = self._site.ours("containers", self._name)

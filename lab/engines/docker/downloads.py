@@ -5,7 +5,7 @@ They come from upstream or from `downloads.base`, go on where they were cut off,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def path(site: Site, name: str) -> Path | None:
     """Where a file lies, or None when it is not here or is damaged."""
     found = _file(name)
     place = site.state.folder / found.place
-    return place if place.is_file() and fetching.checksum(place) == _wanted(found, architecture(site)) else None
+    return place if place.is_file() and fetching.checksum(place) == expected(found, architecture(site)) else None
 
 
 def version(name: str) -> str:
@@ -89,9 +89,21 @@ def fetch(site: Site, name: str, context: StepContext) -> Path:
     if there is not None:
         return there
     place = site.state.path(found.place)
-    wish = fetching.Wish(_url(site, found, machine), place, _wanted(found, machine), program=found.program)
+    wish = fetching.Wish(_url(site, found, machine), place, expected(found, machine), program=found.program)
     fetching.fetch(wish, site.environ, context, timeout=site.settings.timeouts.pull)
     return place
+
+
+def put(site: Site, name: str, chunks: Iterable[bytes]) -> Path:
+    """Keep a file that came another way; returns where.
+
+    Raises:
+        LabError: it is not the pinned one.
+    """
+    found = _file(name)
+    wish = fetching.Wish("", site.state.path(found.place), expected(found, architecture(site)), program=found.program)
+    fetching.keep(wish, chunks)
+    return wish.place
 
 
 def source(site: Site, name: str) -> str:
@@ -120,7 +132,8 @@ def _file(name: str) -> File:
     return next(found for found in FILES if found.name == name)
 
 
-def _wanted(found: File, machine: str) -> str:
+def expected(found: File, machine: str) -> str:
+    """The SHA-256 that a file must have."""
     checksums = dict(found.checksums)
     return checksums.get(machine) or checksums["any"]
 

@@ -12,7 +12,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,6 +74,25 @@ def fetch(wish: Wish, environ: Mapping[str, str], context: StepContext, *, timeo
     try:
         wish.place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _Fetch(wish, environ, context).run(timeout)
+    except OSError as error:
+        raise _refused_by_disk(wish, error) from error
+
+
+def keep(wish: Wish, chunks: Iterable[bytes]) -> None:
+    """Put data that is here already into its place, whole and checked.
+
+    Raises:
+        LabError: it is another file than the pinned one, or the disk refuses it.
+    """
+    try:
+        wish.place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with wish.part.open("wb") as file:
+            file.writelines(chunks)
+        found = checksum(wish.part)
+        if found != wish.checksum:
+            wish.part.unlink()
+            raise _other(wish, found)
+        _settle(wish)
     except OSError as error:
         raise _refused_by_disk(wish, error) from error
 
@@ -162,9 +181,13 @@ class _Fetch:
             if resumed:  # the two halves may be of different files: from the beginning, once
                 return Pending("what was here did not fit; fetching all of it")
             raise _other(wish, found)
-        wish.part.chmod(0o700 if wish.program else 0o600)
-        wish.part.replace(wish.place)
+        _settle(wish)
         return True
+
+
+def _settle(wish: Wish) -> None:
+    wish.part.chmod(0o700 if wish.program else 0o600)
+    wish.part.replace(wish.place)
 
 
 def _opener(url: str, environ: Mapping[str, str]) -> urllib.request.OpenerDirector:
@@ -210,8 +233,8 @@ def _page(wish: Wish) -> LabError:
 
 def _other(wish: Wish, found: str) -> LabError:
     return LabError(
-        "LAB-FETCH-05", f"{wish.host} sent another {wish.place.name} than the one that is pinned; it was thrown away.",
-        evidence=f"SHA-256 expected {wish.checksum}\n           found {found}\n{wish.url}",
+        "LAB-FETCH-05", f"This is another {wish.place.name} than the one that is pinned; it was thrown away.",
+        evidence=f"SHA-256 expected {wish.checksum}\n           found {found}\n{wish.url}".strip(),
         hint="Run the same again; if it stays, do not use that server: somebody changed the file.",
     )  # fmt: skip
 

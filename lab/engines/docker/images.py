@@ -17,15 +17,20 @@ from lab.errors import LabError, MachineError, UsageError
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.settings import Settings
 
-BUNDLE = "bundle"
-"""Fact: the lab was loaded from a bundle, and its cache holds the images that nodes and builds need."""
+STOCK = "stock"
+"""Fact: the images that nodes and builds need are on this Docker (`pull`, or a bundle), and the cache serves them."""
 _MB = 1_000_000
 
 
-def steps(site: Site) -> Sequence[Step]:
-    """One step for each image that Docker itself runs, ``pull.gitlab`` first; they download three at a time."""
+def steps(site: Site, *places: Place) -> Sequence[Step]:
+    """One step for each image, ``pull.gitlab`` first; they download three at a time.
+
+    Args:
+        site: the lab.
+        places: where the images are needed; those that Docker itself runs when none is given.
+    """
     found = _Images(site)
-    return [found.step(pin) for pin in selected(site.settings, "host")]
+    return [found.step(pin) for pin in selected(site.settings, *(places or ("host",)))]
 
 
 def remove(site: Site) -> str:
@@ -70,10 +75,7 @@ class _Images:
 
     def _act(self, pin: Pin, wanted: Reference, source: Reference, context: StepContext) -> str:
         site = self._site
-        remembered = site.state.fact(_fact(pin)) or {}
-        if present(site, wanted.name) is None:  # noted first: a kill in between must not lose it
-            remembered = {"name": wanted.name, "ours": True}
-            site.state.put_fact(_fact(pin), remembered)
+        noted = claim(site, pin, wanted.name)
         known = source.name == wanted.name or present(site, source.name) is not None
         puller = pull.Pull(
             site.daemon, source, upstream=wanted.registry, platform=f"linux/{self._machine}",
@@ -84,7 +86,7 @@ class _Images:
         found = present(site, wanted.name)
         if found is None:
             raise pull.vanished(wanted.name)
-        site.state.put_fact(_fact(pin), {**remembered, "name": wanted.name, "id": found["Id"], "digest": wanted.digest})
+        settle(site, pin, noted, found, wanted)
         wrong = self._wrong(pin, wanted, found)
         if wrong:
             raise LabError(
@@ -132,13 +134,13 @@ def build_arguments(site: Site) -> dict[str, str]:
     """Variables for jobs, each an ``ARG`` of the sample's Dockerfile: base images that are to come from elsewhere.
 
     A Docker daemon in a job asks the lab's cache, and that asks the mirror of Docker Hub. Neither can put a prefix
-    before a name, so a mirror that has one must stand in the Dockerfile's FROM, and so must another image. After a
-    bundle the cache has the upstream image by its own name.
+    before a name, so a mirror that has one must stand in the Dockerfile's FROM, and so must another image. With a
+    stock the cache has the upstream image by its own name.
     """
     known = references.mirrors(site.settings.mirrors)
     wanted = reference_of(site.settings, _pin("python"), "amd64")
     mirror = known.get(wanted.registry)
-    if mirror and mirror.prefix and not site.state.fact(BUNDLE):
+    if mirror and mirror.prefix and not site.state.fact(STOCK):
         return {"PYTHON_IMAGE": str(references.mirrored(wanted, known))}
     return {"PYTHON_IMAGE": str(wanted)} if "python" in site.settings.images else {}
 
@@ -241,6 +243,26 @@ def _pin(name: str) -> Pin:
         names = ", ".join(pin.name for pin in PINS if pin.chooser != "k3s")
         raise UsageError("LAB-IMAGE-07", f"images.{name}: there is no such image.", hint=f"There are {names}.")
     return found
+
+
+def claim(site: Site, pin: Pin, name: str) -> dict[str, Any]:
+    """Note that an image is about to be brought here by the lab, unless it is here already; returns what is noted."""
+    noted = dict(site.state.fact(_fact(pin)) or {})
+    if present(site, name) is None:  # noted first: a kill in between must not lose it
+        noted = {"name": name, "ours": True}
+        site.state.put_fact(_fact(pin), noted)
+    return noted
+
+
+def settle(site: Site, pin: Pin, noted: Mapping[str, Any], found: Mapping[str, Any], wanted: Reference) -> None:
+    """Note which image came; its id stands for its digest where a loaded image has none."""
+    site.state.put_fact(_fact(pin), {**noted, "name": wanted.name, "id": found["Id"], "digest": wanted.digest})
+
+
+def came_from(site: Site, name: str, checksum: str, found: str) -> bool:
+    """Whether the image with this id was loaded from the member of a bundle with this checksum."""
+    noted = site.state.fact(f"images/{name}") or {}
+    return noted.get("bundle") == checksum and noted.get("id") == found
 
 
 def _fact(pin: Pin) -> str:

@@ -51,8 +51,8 @@ def cache_url(site: Site) -> str:
 
 
 def cache_upstream(site: Site) -> str:
-    """What the cache asks for images that it does not have: Docker Hub or its mirror; empty after a bundle."""
-    if site.state.fact(images.BUNDLE):
+    """What the cache asks for images that it does not have: Docker Hub or its mirror; empty with a stock."""
+    if site.state.fact(images.STOCK):
         return ""
     mirror = references.mirrors(site.settings.mirrors).get(HUB)
     return mirror.url if mirror else f"https://{HUB_API}"
@@ -66,7 +66,7 @@ def _registries(site: Site) -> list[str]:
 
 def _entry(site: Site, registry: str, mirror: Mirror | None) -> Mapping[str, Any]:
     upstream = f"https://{HUB_API if registry == HUB else registry}"
-    if site.state.fact(images.BUNDLE):  # the cache has every registry's images, by their own names
+    if site.state.fact(images.STOCK):  # the cache has every registry's images, by their own names
         return {"endpoint": [cache_url(site), mirror.url if mirror and not mirror.prefix else upstream]}
     endpoints = [mirror.url if mirror else upstream]
     if registry == HUB:
