@@ -18,7 +18,7 @@ GROUPS = {
     "every day": ("follow", "smoke", "verify", "logs", "timings", "stop", "start"),
     "own project": ("adopt",),
     "settings": ("config.init", "config.show", "config.set", "config.schema"),
-    "when it breaks": ("doctor", "explain", "heal", "reset", "down"),
+    "when it breaks": ("doctor", "explain", "heal", "support", "reset", "down"),
 }
 
 
@@ -177,6 +177,16 @@ def heal(_c: Context, json: bool = False) -> None:
 def explain(_c: Context, code: str = "", json: bool = False) -> None:
     """Say what a code means, what to look at and what mends it."""
     _run(lambda lab: lab.explain(code), as_json=json)
+
+
+@task(
+    klass=WordTask,
+    positional=["file"],
+    help={"file": "where to write it; default: beside lab.yaml", "json": "one JSON document"},
+)
+def support(_c: Context, file: str = "", json: bool = False) -> None:
+    """Pack logs, events, settings and versions for somebody who helps, without secrets."""
+    _run(lambda lab: lab.support(file), as_json=json)
 
 
 @task(help={"yes": "do not ask"})

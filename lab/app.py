@@ -222,6 +222,16 @@ class Lab:
             since=lambda: since(self.state.folder, inside_wsl=wsl.inside()),
         ).run()
 
+    def support(self, file: str) -> None:
+        """Pack what somebody who helps from afar needs."""
+        from lab.support import Subject, support  # noqa: PLC0415 - as in timings
+
+        subject = Subject(
+            self.home, self.file, self.state, self.environ, self._machine(),
+            settings=lambda: self.settings, engine=lambda: self.engine, checks=self._checks,
+        )  # fmt: skip
+        support(subject, self.console, file=file, stop=self.stop_event)
+
     def timings(self, *, last: str, html: str) -> None:
         """Where the time of the last runs went."""
         from lab import timings  # noqa: PLC0415 - only few tasks need it

@@ -29,6 +29,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, flags), replacement)
     for pattern, flags, replacement in (
         (_PEM, re.DOTALL, MASKED),
+        # A log that was cut may begin in the middle of a key.
+        (r"(?:[A-Za-z0-9+/=]{16,128}\s{1,9}){1,99}-----END [A-Z ]*PRIVATE KEY-----", 0, MASKED),
         (rf"\b(?:{_GITLAB}|{_OTHERS})[-_][\w.-]{{4,}}", 0, MASKED),
         (r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?", 0, MASKED),
         (

@@ -43,9 +43,11 @@ class State:
 
     def secrets(self) -> list[str]:
         """The values of all secrets, for masking."""
-        with contextlib.suppress(FileNotFoundError):
-            return [path.read_text() for path in (self.folder / "secrets").iterdir()]
-        return []
+        found = []
+        for path in (self.folder / "secrets").glob("*"):
+            with contextlib.suppress(OSError):  # removed meanwhile, or no file of ours
+                found.append(path.read_bytes().decode(errors="replace"))
+        return found
 
     def fact(self, name: str) -> dict[str, Any] | None:
         """A JSON document noted earlier (the engine chosen, for example), or None.

@@ -57,6 +57,7 @@ def test_a_known_value_goes_at_every_offset_of_base64(before, after):
         ("GET /api?private_token=mine&x=1", "mine"),
         (PEM, "MIIEow"),
         (PEM[:50], "MIIEow"),
+        ("x\n" + "QUJD" * 16 + "\nQUJDREVGR0hJSktM\n-----END PRIVATE KEY-----\n", "QUJDQUJD"),
         (encoded(PEM), encoded(PEM)[40:60]),
         ("client-key-data: abcdef", "abcdef"),
         ('{"auths": {"r:5050": {"auth": "Zm9vOmJhcg=="}}}', "Zm9vOmJhcg"),
