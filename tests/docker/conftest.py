@@ -15,6 +15,7 @@ import docker
 import hub as hubs
 import pytest
 from docker.errors import DockerException
+from docker_lab import DockerLab, Missing, inventory, on_docker
 from hub import Hub
 from standin_world import World
 
@@ -73,3 +74,39 @@ def world(engine: docker.DockerClient) -> Iterator[World]:
     made = World(engine)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def foreign(engine: docker.DockerClient) -> Iterator[dict[str, str]]:
+    """A container, a network and a volume of somebody else, which must outlive every lab."""
+    network = engine.networks.create("foreign-network")
+    volume = engine.volumes.create("foreign-volume")
+    image = engine.images.list(filters={"label": "gitops-lab.standin=true"})[0].id
+    container = engine.containers.create(image, ["sleep", "1d"], name="foreign", volumes=["foreign-volume:/kept"])
+    network.connect(container)
+    yield {"container": container.id, "network": network.id, "volume": volume.name}
+    container.reload()
+    network.reload()
+    volume.reload()
+    container.remove(force=True)
+    network.remove()
+    volume.remove()
+
+
+@pytest.fixture(scope="session")
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient, hub: Hub, foreign: dict[str, str]
+) -> Iterator[DockerLab]:
+    """A lab that is up, for all tests that leave it healthy; its end must leave nothing behind."""
+    before = inventory(engine)
+    home = tmp_path_factory.mktemp("lab")
+    try:
+        with on_docker(home, hub) as lab:
+            lab.invoke("up", timeout=600)
+            yield lab
+            lab.invoke("down", "--purge", "--images", "--yes", timeout=240)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    assert inventory(engine) == before
+    assert {path.name for path in home.iterdir()} <= {"lab.yaml", *(path.name for path in home.glob("*.bundle"))}
+    assert foreign["volume"] in inventory(engine)["volumes"]

@@ -183,7 +183,8 @@ class Nodes:
 
 def _other_ports(bindings: Mapping[str, Any], wanted: Mapping[str, int]) -> Iterator[str]:
     for inner, outer in wanted.items():
-        found = bindings.get(inner) or bindings.get(inner.removesuffix("/tcp")) or ()  # k3d writes the API's port as 6443
+        # k3d writes the API's port as "6443", without a protocol.
+        found = bindings.get(inner) or bindings.get(inner.removesuffix("/tcp")) or ()
         bound = [(binding["HostIp"], binding["HostPort"]) for binding in found]
         if bound != [("127.0.0.1", str(outer))]:
             now = ", ".join(":".join(pair) for pair in bound) or "nowhere"
