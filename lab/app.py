@@ -155,7 +155,8 @@ class Lab:
     def _steps(self, engine: Engine) -> list[plan.Step]:
         wired = wiring.steps(
             engine.endpoints, self.settings, self.state, engine.attach_runner,
-            forge=engine.forge_ready, cluster=engine.cluster_ready, evidence=engine.evidence,
+            forge=engine.forge_ready, runner=engine.runner_ready, cluster=engine.cluster_ready,
+            evidence=engine.evidence,
         )  # fmt: skip
         return [*engine.steps(), *wired]
 

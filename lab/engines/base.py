@@ -23,7 +23,9 @@ class Engine(Protocol):
     """One sentence for people: what is real here and what is not."""
 
     forge_ready: tuple[str, ...]
-    """Names of the steps after which GitLab, the registry and the runner can be used."""
+    """Names of the steps after which GitLab and the registry can be used."""
+    runner_ready: tuple[str, ...]
+    """Names of the steps after which a runner can be attached."""
     cluster_ready: tuple[str, ...]
     """Names of the steps after which Kubernetes and Argo CD can be used."""
 

@@ -43,6 +43,7 @@ class EmbeddedEngine:
 
     name = "embedded"
     forge_ready: tuple[str, ...] = ("endpoints",)
+    runner_ready: tuple[str, ...] = ("endpoints",)
     cluster_ready: tuple[str, ...] = ("endpoints",)
     about = (
         "GitLab, the registry, the runner, Kubernetes and Argo CD are emulated by one process on 127.0.0.1; git, the "

@@ -22,7 +22,8 @@ from lab.model import Endpoints
 from lab.plan import Step
 from lab.settings import Settings
 from lab.state import State
-from lab.wiring import deploy, hook, kube, project, runner, tokens
+from lab.wiring import deploy, hook, kube, project, tokens
+from lab.wiring import runner as runners
 from lab.wiring.context import Wiring
 
 __all__ = ["steps"]
@@ -35,6 +36,7 @@ def steps(
     attach_runner: Callable[[str], None],
     *,
     forge: tuple[str, ...] = ("endpoints",),
+    runner: tuple[str, ...] = ("endpoints",),
     cluster: tuple[str, ...] = ("endpoints",),
     doors: Doors | None = None,
     evidence: Gather = tuple,
@@ -46,7 +48,8 @@ def steps(
         settings: of this lab.
         state: where secrets and proofs are kept.
         attach_runner: gives the engine's runner its token; may be called again with the same one.
-        forge: the engine's steps after which GitLab, the registry and the runner can be used.
+        forge: the engine's steps after which GitLab and the registry can be used.
+        runner: the engine's steps after which a runner can be attached.
         cluster: the engine's steps after which Kubernetes and Argo CD can be used.
         doors: clients to use instead of new ones.
         evidence: the logs of the engine's parts, in which known causes are looked for.
@@ -55,7 +58,7 @@ def steps(
     return [
         *project.steps(lab, forge),
         *tokens.steps(lab),
-        *runner.steps(lab),
+        *runners.steps(lab, runner),
         *kube.steps(lab, cluster),
         *hook.steps(lab, cluster),
         *deploy.steps(lab),

@@ -18,7 +18,7 @@ FRESH = 300.0
 Document = dict[str, Any]
 
 
-def steps(lab: Wiring) -> list[Step]:
+def steps(lab: Wiring, after: tuple[str, ...]) -> list[Step]:
     """One step: without a runner that asks for jobs, the entity in GitLab is worth nothing."""
     return [
         Step(
@@ -26,7 +26,7 @@ def steps(lab: Wiring) -> list[Step]:
             f"Runner {NAME}: created, attached, alive",
             lambda _context: _probe(lab),
             lambda context: _act(lab, context),
-            ("project",),
+            ("project", *after),
             'curl -H "PRIVATE-TOKEN: $TOKEN" -d runner_type=project_type -d project_id=ID '
             f"-d tag_list={TAG} -d run_untagged=true $GITLAB/api/v4/user/runners\n"
             "gitlab-runner register --non-interactive --url $GITLAB --token $RUNNER_TOKEN",

@@ -30,7 +30,8 @@ class DockerEngine:
         "GitLab CE, its registry and a privileged runner in containers, Kubernetes (k3s) made by k3d, and Argo CD in "
         "it: the real ones. The first time takes as long as the downloads and GitLab's first boot."
     )
-    forge_ready: tuple[str, ...] = ("gitlab.token", "runner.container")
+    forge_ready: tuple[str, ...] = ("gitlab.token",)
+    runner_ready: tuple[str, ...] = ("runner.container",)
     # Wiring opens all its clients at once, when root's token is known; GitLab is the last to be ready anyway.
     cluster_ready: tuple[str, ...] = ("argocd", "gitlab.token")
 
