@@ -21,7 +21,7 @@ class Config:
     gitlab_url: str = "http://127.0.0.1:8929"
     """GitLab's external URL: the identity in every payload and link (no trailing slash)."""
     registry: str = "127.0.0.1:5050"
-    """``host:port`` of the registry as image names carry it."""
+    """``host:port`` of the registry as image names carry it; containers of images from elsewhere are simulated."""
     gitlab_port: int = 8929
     registry_port: int = 5050
     kubernetes_port: int = 6550
@@ -35,6 +35,14 @@ class Config:
     profile: str = "fast"
     """``fast``, or ``upstream`` for the real systems' delays and quirks."""
     argocd_url: str = "https://127.0.0.1:8443"
+    names: tuple[str, ...] = ()
+    """Further names and addresses that the Kubernetes API's certificate is for."""
+    kubernetes_version: str = "v1.33.5+emulator"
+    """What ``/version`` says."""
+    ingress_tls_port: int = 0
+    """Where the ingress listens with TLS; 0 for nowhere."""
+    argocd: str = "built-in"
+    """``built-in``: Argo CD is simply there. ``manifest``: it lives as long as the pods of its own manifest do."""
 
     @property
     def upstream(self) -> bool:
@@ -59,4 +67,5 @@ class Config:
             raise ValueError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
         raw["data"] = Path(raw["data"])
         raw["components"] = tuple(raw.get("components", COMPONENTS))
+        raw["names"] = tuple(raw.get("names", ()))
         return cls(**raw)

@@ -10,19 +10,22 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from lab.emulator.docker import challenge, oci
 from lab.emulator.docker.oci import Descriptor
 from lab.emulator.docker.references import InvalidReferenceError, Reference, parse
+from lab.emulator.docker.store import Image as StoredImage
 from lab.emulator.docker.store import Store
 from lab.emulator.unpacking import UnpackError, rootfs, unpack
 
 Credentials = Callable[[str], tuple[str, str] | None]
+Unpack = Callable[[Store, Path, StoredImage], Path]
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
 _CHUNK = 1 << 20
 
@@ -85,10 +88,39 @@ def present(reference: str, cache: Path) -> Image | None:
     return Image(str(name), found.digest, dict(found.config.get("config") or {}), files) if files.exists() else None
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """One place that may serve a repository."""
+
+    base: str
+    """Address of the repository, ``http://127.0.0.1:5050/v2/root/hichat``."""
+    host: str
+    """Its host and port."""
+    query: str = ""
+    """What every address ends with, question mark included."""
+    verify: bool = True
+    """Whether the certificate is checked."""
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    """User name and password of this machine, for pods that bring none."""
+
+
+def plain(name: Reference) -> list[Endpoint]:
+    """The registry of the name itself, over HTTP."""
+    return [Endpoint(f"http://{name.host}/v2/{name.path}", name.host)]
+
+
 async def pull(
-    session: aiohttp.ClientSession, reference: str, credentials: Credentials, cache: Path, *, scheme: str = "http"
+    session: aiohttp.ClientSession,
+    reference: str,
+    credentials: Credentials,
+    cache: Path,
+    *,
+    endpoints: Callable[[Reference], list[Endpoint]] = plain,
+    unpack: Unpack = unpack,
 ) -> Image:
     """Resolve ``reference`` at its registry and bring what the cache lacks.
+
+    Endpoints are tried in their order; when all fail, the error is the last one's, as with containerd.
 
     ``credentials`` gives user name and password for a registry's ``host:port``, or None.
 
@@ -97,9 +129,8 @@ async def pull(
     """
     name = name_of(reference)
     store = await asyncio.to_thread(Store, cache)
-    remote = _Remote(session, name, credentials(name.domain), scheme)
     try:
-        digest, content, manifest = await remote.manifest(name.selector)
+        remote, (digest, content, manifest) = await _resolved(session, name, credentials(name.domain), endpoints(name))
         if "manifests" in manifest:
             _, content, manifest = await remote.manifest(_for_this_machine(digest, manifest))
         layers = [Descriptor.read(entry) for entry in manifest["layers"]]
@@ -118,6 +149,20 @@ async def pull(
     if name.tag:
         store.tag(name, image.digest)
     return Image(str(name), digest, dict(image.config.get("config") or {}), files)
+
+
+async def _resolved(
+    session: aiohttp.ClientSession, name: Reference, login: tuple[str, str] | None, endpoints: list[Endpoint]
+) -> tuple[_Remote, tuple[str, bytes, dict[str, Any]]]:
+    """The first endpoint that knows the reference, and the manifest there; raises the last one's `_Failed`."""
+    problem = _Failed("Unknown", f'failed to resolve reference "{name}": no available registry endpoint')
+    for endpoint in endpoints:
+        remote = _Remote(session, name, login or endpoint.login, endpoint)
+        try:
+            return remote, await remote.manifest(name.selector)
+        except _Failed as error:
+            problem = error
+    raise problem
 
 
 def _for_this_machine(digest: str, index: dict[str, Any]) -> str:
@@ -139,17 +184,17 @@ class _Remote:
     """One repository of a registry."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, name: Reference, login: tuple[str, str] | None, scheme: str
+        self, session: aiohttp.ClientSession, name: Reference, login: tuple[str, str] | None, endpoint: Endpoint
     ) -> None:
         self._session = session
         self._name = name
         self._login = login
         self._token: str | None = None
-        self._base = f"{scheme}://{name.host}/v2/{name.path}"
+        self._endpoint = endpoint
 
     async def manifest(self, selector: str) -> tuple[str, bytes, dict[str, Any]]:
         """Digest, bytes and document of a manifest."""
-        url = f"{self._base}/manifests/{selector}"
+        url = f"{self._endpoint.base}/manifests/{selector}{self._endpoint.query}"
         async with await self._get(url, {"Accept": oci.ACCEPT}, resolving=True) as response:
             content = await response.read()
         digest = oci.digest_of(content)
@@ -161,7 +206,8 @@ class _Remote:
         """Bring a blob into the store unless it is there."""
         if store.has(blob.digest):
             return
-        async with await self._get(f"{self._base}/blobs/{blob.digest}", {}, resolving=False) as response:
+        url = f"{self._endpoint.base}/blobs/{blob.digest}{self._endpoint.query}"
+        async with await self._get(url, {}, resolving=False) as response:
             with store.incoming() as incoming:
                 async for chunk in response.content.iter_chunked(_CHUNK):
                     await asyncio.to_thread(incoming.write, chunk)
@@ -187,10 +233,9 @@ class _Remote:
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
         try:
-            return await self._session.get(url, headers=sent, timeout=_TIMEOUT)
+            return await self._session.get(url, headers=sent, timeout=_TIMEOUT, ssl=self._endpoint.verify)
         except aiohttp.ClientConnectorError as error:
-            reason = "connection refused" if isinstance(error.os_error, ConnectionRefusedError) else str(error.os_error)
-            text = f'failed to do request: Head "{url}": dial tcp {self._name.host}: connect: {reason}'
+            text = f'failed to do request: Head "{url}": {_dial(error, self._endpoint.host)}'
             raise _Failed("Unknown", self._resolving(text)) from error
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             text = f'failed to do request: Head "{url}": {error or type(error).__name__}'
@@ -204,7 +249,9 @@ class _Remote:
         if self._login:
             headers["Authorization"] = "Basic " + base64.b64encode(":".join(self._login).encode()).decode()
         try:
-            async with self._session.get(address, headers=headers, timeout=_TIMEOUT) as response:
+            async with self._session.get(
+                address, headers=headers, timeout=_TIMEOUT, ssl=self._endpoint.verify
+            ) as response:
                 body = await response.read()
                 if response.status != 200:
                     status = f"{response.status} {response.reason}"
@@ -213,7 +260,9 @@ class _Remote:
                         "Unknown", self._resolving(f"failed to authorize: failed to fetch {kind} token: {text}")
                     )
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            text = f'failed to authorize: failed to fetch {kind} token: Get "{address}": {error}'
+            host = str(URL(address).authority)
+            why = _dial(error, host) if isinstance(error, aiohttp.ClientConnectorError) else error
+            text = f'failed to authorize: failed to fetch {kind} token: Get "{address}": {why}'
             raise _Failed("Unknown", self._resolving(text)) from error
         token = challenge.token_of(body)
         if token is None:
@@ -238,3 +287,15 @@ class _Remote:
 
     def _resolving(self, text: str) -> str:
         return f'failed to resolve reference "{self._name}": {text}'
+
+
+def _dial(error: aiohttp.ClientConnectorError, host: str) -> str:
+    """Why there is no connection, in Go's words."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"dial tcp: lookup {host.rpartition(':')[0] or host}: no such host"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"tls: failed to verify certificate: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorSSLError) and "WRONG_VERSION_NUMBER" in str(error):
+        return "http: server gave HTTP response to HTTPS client"
+    refused = isinstance(error.os_error, ConnectionRefusedError)
+    return f"dial tcp {host}: connect: {'connection refused' if refused else error.os_error}"

@@ -227,12 +227,12 @@ def test_services_are_announced_as_kubernetes_does():
         "metadata": {"name": "my-db"},
         "spec": {"clusterIP": "10.43.0.9", "ports": [{"name": "sql", "port": 3306, "protocol": "TCP"}]},
     }
-    found = service_variables([(service, {"sql": 21500})])
+    found = service_variables([(service, {"sql": ("127.0.0.1", 21500)})])
     assert found["MY_DB_SERVICE_HOST"] == "127.0.0.1"
     assert found["MY_DB_SERVICE_PORT"] == found["MY_DB_SERVICE_PORT_SQL"] == "21500"
     assert found["MY_DB_PORT_3306_TCP"] == "tcp://127.0.0.1:21500"
     headless = {**service, "spec": {**service["spec"], "clusterIP": "None"}}
-    assert service_variables([(headless, {"sql": 1})]) == {}
+    assert service_variables([(headless, {"sql": ("127.0.0.1", 1)})]) == {}
 
 
 def test_commands_replace_what_the_image_says():

@@ -34,7 +34,8 @@ class ApiServer:
         token = token_of(self._folder / "token")
         self._token = token
         self.url = f"https://{_reachable(config.bind)}:{config.kubernetes_port}"
-        self._routes = Routes(self.store, token, f"{_reachable(config.bind)}:{config.kubernetes_port}")
+        address = f"{_reachable(config.bind)}:{config.kubernetes_port}"
+        self._routes = Routes(self.store, token, address, config.kubernetes_version)
         self._listener: Listener | None = None
 
     @property
@@ -51,7 +52,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Make what every cluster has, listen, and write the kubeconfig; raises OSError when the port is taken."""
-        names = tuple(dict.fromkeys((*_NAMES, self._config.bind)))
+        names = tuple(dict.fromkeys((*_NAMES, self._config.bind, *self._config.names)))
         context = tls.server_context(self._certificates, names)
         self.store.root_certificate = tls.ca_path(self._certificates).read_text()
         self._furnish()

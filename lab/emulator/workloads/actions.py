@@ -14,7 +14,7 @@ import aiohttp
 
 from lab.emulator.workloads.objects import Obj
 from lab.emulator.workloads.patience import within
-from lab.emulator.workloads.ports import LOOPBACK, real_port
+from lab.emulator.workloads.ports import LOOPBACK, own_address, real_port
 from lab.emulator.workloads.probes import Outcome
 
 Execute = Callable[[list[str], float], Awaitable[tuple[int | None, str]]]
@@ -49,7 +49,7 @@ def _address(action: Mapping[str, Any], pod: Obj, ports: Mapping[int, int]) -> t
     host = action.get("host")
     if host and host not in (LOOPBACK, "localhost"):
         return host, int(action["port"]) if isinstance(action["port"], int) else None
-    return LOOPBACK, real_port(pod, action["port"], ports)
+    return own_address(pod) or LOOPBACK, real_port(pod, action["port"], ports)
 
 
 async def _http(

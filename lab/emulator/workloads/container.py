@@ -15,7 +15,6 @@ from lab.emulator.kube.objects import timestamp
 from lab.emulator.workloads.backoff import go_duration
 from lab.emulator.workloads.environment import ConfigError
 from lab.emulator.workloads.fetching import Fetcher
-from lab.emulator.workloads.images import is_simulated
 from lab.emulator.workloads.logs import Log
 from lab.emulator.workloads.objects import Obj
 from lab.emulator.workloads.patience import within
@@ -91,7 +90,7 @@ class Container:
     @property
     def simulated(self) -> bool:
         """Whether no process runs for it because its image comes from elsewhere."""
-        return is_simulated(self.spec["image"], self._node.config.registry)
+        return self._node.platform.simulates(self.spec["image"])
 
     def status(self) -> Obj:
         """The container's status, complete as strict clients want it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lab.emulator.kube.errors import StatusError
 from lab.emulator.workloads import revisions
 from lab.emulator.workloads.cluster import DAEMON_SETS, NODES, PODS, Cluster
-from lab.emulator.workloads.node import NAME
 from lab.emulator.workloads.objects import Obj, available_in, pod_is_active, pod_is_ready, terminating
 from lab.emulator.workloads.queue import WorkQueue
 from lab.emulator.workloads.replicasets import pod_from_template
@@ -17,8 +16,9 @@ COMPONENT = "daemonset-controller"
 class DaemonSets:
     """Keeps one pod of each daemon set on the node."""
 
-    def __init__(self, cluster: Cluster, queue: WorkQueue) -> None:
+    def __init__(self, cluster: Cluster, queue: WorkQueue, node: str) -> None:
         self._cluster = cluster
+        self._node = node
         self._queue = queue
 
     def reconcile(self, namespace: str, name: str) -> None:
@@ -27,7 +27,7 @@ class DaemonSets:
         if owner is None or terminating(owner):
             return
         update, known = revisions.synchronise(self._cluster, owner)
-        node = self._cluster.store.find(*NODES, None, NAME)
+        node = self._cluster.store.find(*NODES, None, self._node)
         wanted = node is not None and fits(owner["spec"]["template"]["spec"], node)
         pods = self._cluster.claimed(PODS, owner)
         self._step(owner, pods, update, wanted=wanted)

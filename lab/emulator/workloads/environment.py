@@ -34,10 +34,10 @@ def content(kind: Kind, obj: Obj) -> dict[str, bytes]:
     return plain | {key: base64.b64decode(value) for key, value in (obj.get("binaryData") or {}).items()}
 
 
-def service_variables(services: Iterable[tuple[Obj, Mapping[str, int]]]) -> dict[str, str]:
+def service_variables(services: Iterable[tuple[Obj, Mapping[str, tuple[str, int]]]]) -> dict[str, str]:
     """What a pod learns about services: ``<NAME>_SERVICE_HOST``, ``_SERVICE_PORT`` and Docker's link variables.
 
-    Each service comes with the local port per service port name (see `proxy`). A headless one gives nothing.
+    Each service comes with address and port per service port name (see `proxy`). A headless one gives nothing.
     """
     result: dict[str, str] = {}
     for service, local in services:
@@ -46,20 +46,21 @@ def service_variables(services: Iterable[tuple[Obj, Mapping[str, int]]]) -> dict
             continue
         name = shell_name(service["metadata"]["name"])
         for index, port in enumerate(ports):
-            number = local.get(port.get("name", ""))
-            if number is None:
+            found = local.get(port.get("name", ""))
+            if found is None:
                 continue
+            host, number = found
             if index == 0:
-                result[f"{name}_SERVICE_HOST"] = LOOPBACK
+                result[f"{name}_SERVICE_HOST"] = host
                 result[f"{name}_SERVICE_PORT"] = str(number)
-                result[f"{name}_PORT"] = f"tcp://{LOOPBACK}:{number}"
+                result[f"{name}_PORT"] = f"tcp://{host}:{number}"
             if port.get("name"):
                 result[f"{name}_SERVICE_PORT_{shell_name(port['name'])}"] = str(number)
             protocol = port.get("protocol", "TCP").lower()
             link = f"{name}_PORT_{port['port']}_{protocol.upper()}"
-            result[link] = f"{protocol}://{LOOPBACK}:{number}"
+            result[link] = f"{protocol}://{host}:{number}"
             result[f"{link}_PROTO"], result[f"{link}_PORT"] = protocol, str(number)
-            result[f"{link}_ADDR"] = LOOPBACK
+            result[f"{link}_ADDR"] = host
     return result
 
 

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from lab.emulator import tls
 from lab.emulator.component import Listener
 from lab.emulator.config import Config
 from lab.emulator.workloads.cluster import ENDPOINTS, INGRESSES, SERVICES, Cluster
@@ -31,6 +32,8 @@ _HOP_BY_HOP = {
     "upgrade", "proxy-connection",
 }  # fmt: skip
 _CONNECT = 5.0
+_DEFAULT_NAME = "TRAEFIK DEFAULT CERT"
+"""Name in the certificate that Traefik signs itself; clients that check it are refused."""
 _CHUNK = 65536
 
 
@@ -41,9 +44,8 @@ class Ingress:
         self._cluster = cluster
         self._table: list[Route] | None = None
         self._turn: dict[tuple[str, str], int] = {}
-        app = web.Application(client_max_size=1 << 40)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._listener = Listener(app, config.bind, config.app_port)
+        self._config = config
+        self._listeners: list[Listener] = []
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -54,11 +56,27 @@ class Ingress:
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
-        await self._listener.start()
+        self._listeners.append(Listener(self._app("web"), self._config.bind, self._config.app_port))
+        if self._config.ingress_tls_port:
+            context = await asyncio.to_thread(tls.server_context, self._config.data / "traefik", [_DEFAULT_NAME])
+            secure = Listener(self._app("websecure"), self._config.bind, self._config.ingress_tls_port, context)
+            self._listeners.append(secure)
+        for each in self._listeners:
+            await each.start()
+
+    def _app(self, entry_point: str) -> web.Application:
+        app = web.Application(client_max_size=1 << 40)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._handle(request, entry_point)
+
+        app.router.add_route("*", "/{path:.*}", handle)
+        return app
 
     async def stop(self) -> None:
-        """Close the listener and every connection."""
-        await self._listener.stop()
+        """Close the listeners and every connection."""
+        for each in self._listeners:
+            await each.stop()
         if self._session:
             await self._session.close()
 
@@ -66,10 +84,10 @@ class Ingress:
         """Read the rules again before the next request."""
         self._table = None
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.Request, entry_point: str) -> web.StreamResponse:
         if self._table is None:
             self._table = routes(self._cluster.store.select(*INGRESSES))
-        route = choose(self._table, request.host, request.path)
+        route = choose(self._table, request.host, request.path, entry_point)
         if route is None:
             return _plain(404, "404 page not found")
         candidates = self._candidates(route)
@@ -162,8 +180,9 @@ def _headers(request: web.Request) -> list[tuple[str, str]]:
     remote = request.remote or ""
     host, _, port = request.host.partition(":")
     kept += [
-        ("X-Forwarded-For", remote), ("X-Forwarded-Host", request.host), ("X-Forwarded-Port", port or "80"),
-        ("X-Forwarded-Proto", "http"), ("X-Forwarded-Server", host), ("X-Real-Ip", remote),
+        ("X-Forwarded-For", remote), ("X-Forwarded-Host", request.host),
+        ("X-Forwarded-Port", port or ("443" if request.secure else "80")), ("X-Forwarded-Proto", request.scheme),
+        ("X-Forwarded-Server", host), ("X-Real-Ip", remote),
     ]  # fmt: skip
     return kept
 

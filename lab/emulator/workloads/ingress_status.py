@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lab.emulator.workloads.cluster import INGRESSES, Cluster
 from lab.emulator.workloads.objects import terminating
-from lab.emulator.workloads.ports import LOOPBACK
 from lab.emulator.workloads.routes import CLASS, is_ours
 
 CLASSES = ("networking.k8s.io", "ingressclasses")
@@ -28,8 +27,10 @@ def ensure_class(cluster: Cluster) -> None:
 class IngressStatus:
     """Says in the status where an Ingress is served, or in an event that it is not."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, address: str, *, tls: bool = False) -> None:
         self._cluster = cluster
+        self._address = address
+        self._tls = tls
 
     def reconcile(self, namespace: str, name: str) -> None:
         """Bring one Ingress's status up to date."""
@@ -42,7 +43,7 @@ class IngressStatus:
             if not (ingress.get("status") or {}).get("loadBalancer"):
                 self._cluster.event(ingress, "Warning", "NotServed", text, "ingress-controller")
             return
-        if ingress["spec"].get("tls") and not (ingress.get("status") or {}).get("loadBalancer"):
+        if ingress["spec"].get("tls") and not self._tls and not (ingress.get("status") or {}).get("loadBalancer"):
             text = "not emulated: TLS; the rules are served over plain HTTP"
             self._cluster.event(ingress, "Warning", "NotEmulated", text, "ingress-controller")
-        self._cluster.put_status(INGRESSES, ingress, {"loadBalancer": {"ingress": [{"ip": LOOPBACK}]}})
+        self._cluster.put_status(INGRESSES, ingress, {"loadBalancer": {"ingress": [{"ip": self._address}]}})

@@ -12,7 +12,7 @@ from typing import Any
 from lab.emulator.kube.errors import StatusError, bad_request
 from lab.emulator.workloads import logs
 from lab.emulator.workloads.cluster import PODS
-from lab.emulator.workloads.node import NAME, Node
+from lab.emulator.workloads.node import Node
 from lab.emulator.workloads.objects import Obj, terminating
 from lab.emulator.workloads.pod import Pod
 
@@ -35,7 +35,7 @@ class Kubelet:
         for other in list(self._pods.values()):
             if (other.namespace, other.name) == (namespace, name) and other.uid != uid:
                 self._spawn(self._forget(other))
-        if pod is None or pod["spec"].get("nodeName") != NAME:
+        if pod is None or pod["spec"].get("nodeName") != self._node.platform.machine.name:
             return
         worker = self._pods.get(pod["metadata"]["uid"])
         if terminating(pod):

@@ -14,9 +14,8 @@ from lab.emulator.workloads.backoff import Backoff
 from lab.emulator.workloads.cluster import Cluster
 from lab.emulator.workloads.images import Images
 from lab.emulator.workloads.objects import Obj
-from lab.emulator.workloads.ports import PortPool
+from lab.emulator.workloads.platform import Platform
 
-NAME = "lab"
 KUBELET = "kubelet"
 _HASTE = 10
 """The fast profile's back-off is shorter by this factor: a class should not wait five minutes for its fix."""
@@ -31,7 +30,7 @@ class Node:
     children: Children
     session: aiohttp.ClientSession
     images: Images
-    ports: PortPool
+    platform: Platform
     service_variables: Callable[[str], dict[str, str]]
     """Namespace -> variables about its services."""
     settled: Callable[[], Awaitable[None]]

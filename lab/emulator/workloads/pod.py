@@ -19,9 +19,8 @@ from lab.emulator.workloads.environment import ConfigError
 from lab.emulator.workloads.node import Node
 from lab.emulator.workloads.objects import Obj
 from lab.emulator.workloads.patience import cancelled, within
-from lab.emulator.workloads.ports import ANNOTATION, LOOPBACK, NOWHERE, SIMULATED, format_ports
+from lab.emulator.workloads.ports import ANNOTATION, SIMULATED, format_ports
 from lab.emulator.workloads.resources import qos_class
-from lab.emulator.workloads.unenforced import unenforced
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,7 @@ class Pod:
         self.folder: Path = node.folder / self.uid
         self.places: dict[str, Path] = {}
         self.ports: dict[int, int] = {}
+        self.address = ""
         self._known = pod
         self._sandbox = False
         self._verdict: dict[str, str] = {}
@@ -138,7 +138,7 @@ class Pod:
             self.node.event(self.current(), "Warning", "FailedSync", f"error syncing pod: {error}")
 
     async def _run(self) -> None:
-        self._admit()
+        await self._admit()
         self.publish()
         deadline = self.spec.get("activeDeadlineSeconds")
         if deadline is None:
@@ -170,16 +170,14 @@ class Pod:
     def _is_over(self, container: Container) -> bool:
         return "terminated" in container.state and self.spec.get("restartPolicy") == "Never"
 
-    def _admit(self) -> None:
-        """Reserve ports and write down what people and services need to know."""
-        real = [each for each in self._containers + self._init if not each.simulated]
-        for container in real:
-            for port in container.spec.get("ports") or ():
-                self.ports[int(port["containerPort"])] = self.node.ports.reserve()
-        first = self._containers[0]
-        if not first.simulated:
-            declared = first.spec.get("ports") or ()
-            self.ports[0] = self.ports[int(declared[0]["containerPort"])] if declared else self.node.ports.reserve()
+    def real(self) -> list[Container]:
+        """The containers that a process runs for."""
+        return [each for each in self._containers + self._init if not each.simulated]
+
+    async def _admit(self) -> None:
+        """Get an address and write down what people and services need to know."""
+        self.address = await self.node.platform.admit(self)
+        real = self.real()
         wanted = {ANNOTATION: format_ports(self.ports)} if self.ports else {}
         if len(real) < len(self._containers) + len(self._init):
             wanted[SIMULATED] = "true"
@@ -190,7 +188,7 @@ class Pod:
         if self._restarted:
             text = "Pod sandbox changed, it will be killed and re-created."
             self.node.event(self.current(), "Normal", "SandboxChanged", text)
-        elif real and (found := unenforced(self.spec)):
+        elif real and (found := self.node.platform.ignored(self.spec)):
             text = f"not enforced by the emulator: {', '.join(found)}"
             self.node.event(self.current(), "Normal", "NotEnforced", text)
 
@@ -259,18 +257,17 @@ class Pod:
         init = [each.status() for each in self._init]
         main = [each.status() for each in self._containers]
         phase = self._verdict.get("phase") or podstatus.phase(self.spec, init, main)
-        address = NOWHERE if all(each.simulated for each in self._containers) else LOOPBACK
         status: Obj = {
             **{key: before[key] for key in ("nominatedNodeName", "resize", "observedGeneration") if key in before},
             "phase": phase,
             "conditions": podstatus.conditions(pod, phase, init, main, sandbox=self._sandbox),
-            "hostIP": LOOPBACK,
-            "hostIPs": [{"ip": LOOPBACK}],
+            "hostIP": self.node.platform.machine.address,
+            "hostIPs": [{"ip": self.node.platform.machine.address}],
             "startTime": before.get("startTime") or timestamp(),
             **self._verdict,
         }
         if self._sandbox:
-            status.update(podIP=address, podIPs=[{"ip": address}])
+            status.update(podIP=self.address, podIPs=[{"ip": self.address}])
         if init:
             status["initContainerStatuses"] = init
         return {**status, "containerStatuses": main, "qosClass": before.get("qosClass") or qos_class(self.spec)}
@@ -308,7 +305,7 @@ class Pod:
 
     async def _close(self, *, keep: bool = False) -> None:
         self._closed = True
-        self.node.ports.release(self.ports.values())
+        self.node.platform.release(self)
         if not keep:
             await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 

@@ -50,6 +50,12 @@ def container_port(pod: Obj, wanted: int | str, protocol: str = "TCP") -> int | 
     return None
 
 
+def own_address(pod: Obj) -> str:
+    """The pod's address when it has one for itself alone, so that every port is its own; else empty."""
+    address = str((pod.get("status") or {}).get("podIP") or "")
+    return "" if address in (LOOPBACK, NOWHERE) else address
+
+
 def real_port(pod: Obj, wanted: int | str, ports: Mapping[int, int] | None = None) -> int | None:
     """The port on this machine where the pod answers for ``wanted``, or None when nothing does.
 
@@ -58,8 +64,8 @@ def real_port(pod: Obj, wanted: int | str, ports: Mapping[int, int] | None = Non
     """
     known = pod_ports(pod) if ports is None else ports
     number = container_port(pod, wanted)
-    if number is None:
-        return None
+    if number is None or own_address(pod):
+        return number
     declared = {int(port["containerPort"]) for each in _containers(pod) for port in each.get("ports") or ()}
     return known.get(number if number in declared else 0)
 

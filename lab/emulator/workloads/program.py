@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.emulator.images import Image
 from lab.emulator.kube.objects import timestamp
-from lab.emulator.workloads import logs, volumes
-from lab.emulator.workloads.environment import ConfigError, pod_variables, port_variables
+from lab.emulator.workloads import logs
+from lab.emulator.workloads.environment import ConfigError, pod_variables
 from lab.emulator.workloads.expansion import expand
 from lab.emulator.workloads.objects import Obj
 from lab.emulator.workloads.patience import within
-from lab.emulator.workloads.ports import LOOPBACK
-from lab.emulator.workloads.rootfs import (
-    Mount,
-    build,
-    find_program,
-    inside,
-    present,
-    search_path,
-    translate,
-)
+from lab.emulator.workloads.platform import Layout
 
 if TYPE_CHECKING:
     from lab.emulator.workloads.pod import Pod
@@ -42,13 +31,11 @@ class StartError(Exception):
 class Program:
     """One process; made by `prepare`, run by `start`."""
 
-    def __init__(self, pod: Pod, argv: list[str], folder: Path, env: dict[str, str], missing: str) -> None:
+    def __init__(self, pod: Pod, layout: Layout) -> None:
         self.id = f"lab://{secrets.token_hex(32)}"
         self.started_at = timestamp()
         self._pod = pod
-        self._argv, self._folder, self._env = argv, folder, env
-        self._missing = missing
-        """Name of the program when it cannot be found."""
+        self._layout = layout
         self._process: asyncio.subprocess.Process | None = None
         self._ended: asyncio.Task[int] | None = None
         self._failure = ""
@@ -62,38 +49,32 @@ class Program:
         Raises:
             ConfigError: the spec refers to something missing, or there is no command.
         """
-        settings = image.config
-        variables = environment(pod, spec, settings)
-        mounted = volumes.mounts(spec, pod.places, variables)
-        view = pod.folder / "rootfs" / spec["name"]
+        variables = environment(pod, spec, image.config)
+        argv = command(spec, image.config, variables)
         try:
-            await asyncio.to_thread(build, image.rootfs, view, mounted)
+            layout = await pod.node.platform.lay_out(pod, spec, image, argv, variables)
         except OSError as error:
             raise ConfigError(f"cannot lay out the container's files: {error}") from error
-        folder = inside(view, spec.get("workingDir") or settings.get("WorkingDir") or "/")
-        folder.mkdir(parents=True, exist_ok=True)
-        argv = command(spec, settings, variables)
-        env = {key: translate(view, mounted, value) for key, value in variables.items() if key != "PATH"}
-        emptied = image.base is not None
-        env["PATH"] = search_path(view, pod.node.tools, variables.get("PATH", ""), emptied=emptied)
-        located, missing = _located(argv, view, mounted, folder, env["PATH"], emptied=emptied)
-        return cls(pod, located, folder, {**_surroundings(pod, view), **env}, missing)
+        return cls(pod, layout)
 
     async def start(self, log: logs.Log) -> None:
         """Start the process, its output going to ``log``; raises StartError."""
         self._log = log
         self.started_at = timestamp()
         try:
-            if self._missing:
-                raise FileNotFoundError(self._missing)
-            self._process = await self._pod.node.children.spawn(
-                self._argv, cwd=self._folder, env=self._env, stdout=asyncio.subprocess.PIPE
-            )
+            if self._layout.missing:
+                raise FileNotFoundError(self._layout.missing)
+            self._process = await self._spawn(self._layout.argv)
         except OSError as error:
             self._finished_at = timestamp()
-            self._failure = _start_failure(self._argv[0], self._missing, error)
+            self._failure = _start_failure(self._layout.argv[0], self._layout.missing, error)
+            self._layout.close()
             raise StartError(self._failure) from error
         self._ended = asyncio.create_task(self._watch(self._process), name=f"process of {self._pod.name}")
+
+    async def _spawn(self, argv: list[str]) -> asyncio.subprocess.Process:
+        children, layout = self._pod.node.children, self._layout
+        return await children.spawn(argv, cwd=layout.folder, env=layout.env, stdout=asyncio.subprocess.PIPE)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> int:
         """Copy the output until the process ends; what it left running ends with it, as in a container."""
@@ -107,6 +88,7 @@ class Program:
             self._pod.node.children.close_pipes(process)
         finally:
             copying.cancel()
+            self._layout.close()
         self._finished_at = timestamp()
         return code if code >= 0 else 128 - code
 
@@ -143,14 +125,12 @@ class Program:
 
     async def execute(self, argv: list[str], timeout: float) -> tuple[int | None, str]:
         """Run a command in the container's surroundings; the exit code is None when time ran out."""
-        program = find_program(argv[0], self._env["PATH"], self._folder) if argv else None
-        if program is None:
+        wanted = self._layout.command(argv)
+        if wanted is None:
             name = argv[0] if argv else ""
             return 127, f'exec: "{name}": executable file not found in $PATH'
         children = self._pod.node.children
-        process = await children.spawn(
-            [program, *argv[1:]], cwd=self._folder, env=self._env, stdout=asyncio.subprocess.PIPE
-        )
+        process = await self._spawn(wanted)
         try:
             output, _ = await within(timeout, process.communicate())
         except asyncio.TimeoutError:
@@ -182,37 +162,7 @@ def environment(pod: Pod, spec: Mapping[str, Any], settings: Mapping[str, Any]) 
     services = pod.node.service_variables(pod.namespace)
     current = pod.current()
     own = pod_variables(current, spec, pod.lookup, {**services, **image})
-    defaults = {"HOST": LOOPBACK, "PYTHONUNBUFFERED": "1"}
-    return {**defaults, **services, **image, **own, **port_variables(spec, pod.container_ports(spec))}
-
-
-def _surroundings(pod: Pod, view: Path) -> dict[str, str]:
-    """What a process finds in any container."""
-    return {
-        "HOME": str(view / "root" if (view / "root").is_dir() else view),
-        "TMPDIR": str(view / "tmp"),
-        "HOSTNAME": str(pod.spec.get("hostname") or pod.name),
-        "LANG": "C.UTF-8",
-    }
-
-
-def _located(
-    argv: Sequence[str], view: Path, mounted: Sequence[Mount], folder: Path, path: str, *, emptied: bool
-) -> tuple[list[str], str]:
-    """The command with real paths, and the program's name when there is no such program.
-
-    An image with an emptied base has lost its tools; a program that it names by path is taken from the machine.
-    """
-    arguments = [translate(view, mounted, each) for each in argv[1:]]
-    name = argv[0]
-    own = present(view, mounted, name)
-    if own is not None and own.is_file():
-        found = str(own) if os.access(own, os.X_OK) else None
-    else:
-        found = find_program(name, path, folder)
-        if found is None and emptied and name.startswith("/"):
-            found = shutil.which(Path(name).name, path=path)
-    return ([found, *arguments], "") if found else ([name, *arguments], name)
+    return pod.node.platform.variables(pod, spec, {**services, **image, **own})
 
 
 def _start_failure(program: str, missing: str, error: OSError) -> str:

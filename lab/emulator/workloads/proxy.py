@@ -15,9 +15,9 @@ from lab.emulator.config import Config
 from lab.emulator.workloads.cluster import DAEMON_SETS, DEPLOYMENTS, ENDPOINTS, PODS, SERVICES, STATEFUL_SETS, Cluster
 from lab.emulator.workloads.endpoints import targets
 from lab.emulator.workloads.environment import service_variables, shell_name
-from lab.emulator.workloads.images import is_simulated
 from lab.emulator.workloads.objects import Obj
-from lab.emulator.workloads.ports import LOOPBACK, PortPool
+from lab.emulator.workloads.platform import Platform
+from lab.emulator.workloads.ports import PortPool
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class _Forward:
     def __init__(self, host: str, port: int) -> None:
         self.port = port
         self.targets: list[tuple[str, int]] = []
+        self.published: tuple[str, int] | None = None
         self._host = host
         self._next = 0
         self._server: asyncio.Server | None = None
@@ -78,8 +79,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 class ServiceProxy:
     """All service ports of the cluster."""
 
-    def __init__(self, config: Config, cluster: Cluster, ports: PortPool, tasks: Tasks) -> None:
+    def __init__(self, config: Config, cluster: Cluster, ports: PortPool, tasks: Tasks, platform: Platform) -> None:
         self._config = config
+        self._platform = platform
         self._cluster = cluster
         self._ports = ports
         self._tasks = tasks
@@ -99,6 +101,8 @@ class ServiceProxy:
             self._tasks.spawn(self._drop(key, forward), f"proxy of {namespace}/{name}")
         for key, (port, number) in wanted.items():
             forward = self._forward(key, number)
+            if service is not None and key[3] == "cluster":
+                self._publish(service, port)
             forward.targets = targets(found, port)
             self._tasks.spawn(self._adjust(key, forward), f"proxy of {namespace}/{name}")
 
@@ -122,9 +126,20 @@ class ServiceProxy:
 
     def _forward(self, key: _Key, number: int = 0) -> _Forward:
         if key not in self._forwards:
-            host = self._config.bind if number else LOOPBACK
+            host = self._config.bind if number else self._platform.inside
             self._forwards[key] = _Forward(host, number or self._ports.reserve())
         return self._forwards[key]
+
+    def _publish(self, service: Obj, port: Obj) -> tuple[str, int]:
+        """Where pods reach a service port."""
+        metadata, address = service["metadata"], service["spec"].get("clusterIP")
+        forward = self._forward((metadata["namespace"], metadata["name"], port.get("name", ""), "cluster"))
+        if address in (None, "", "None"):
+            return self._platform.inside, forward.port
+        if forward.published not in (None, (address, int(port["port"]))):
+            self._platform.withdraw(*forward.published, forward.port)
+        forward.published = address, int(port["port"])
+        return self._platform.publish(*forward.published, forward.port)
 
     async def _adjust(self, key: _Key, forward: _Forward) -> None:
         try:
@@ -137,23 +152,26 @@ class ServiceProxy:
 
     async def _drop(self, key: _Key, forward: _Forward) -> None:
         await forward.adjust()
+        if forward.published:
+            self._platform.withdraw(*forward.published, forward.port)
         if key[3] == "cluster":
             self._ports.release([forward.port])
 
     def variables(self, namespace: str) -> dict[str, str]:
         """What pods of ``namespace`` learn about services, ``<NAME>_SIMULATED`` included."""
-        services = []
+        services: list[tuple[Obj, dict[str, tuple[str, int]]]] = []
         result: dict[str, str] = {}
         for service in self._cluster.store.select(*SERVICES, namespace):
             name = service["metadata"]["name"]
-            names = [port.get("name", "") for port in service["spec"].get("ports") or ()]
-            services.append((service, {each: self._forward((namespace, name, each, "cluster")).port for each in names}))
+            ports = service["spec"].get("ports") or ()
+            services.append((service, {each.get("name", ""): self._publish(service, each) for each in ports}))
             if self._simulated(service):
                 result[f"{shell_name(name)}_SIMULATED"] = "true"
         kubernetes = self._cluster.store.find(*SERVICES, "default", "kubernetes")
         if kubernetes is not None:
             services = [each for each in services if each[0]["metadata"]["uid"] != kubernetes["metadata"]["uid"]]
-            services.append((kubernetes, {"https": self._config.kubernetes_port}))
+            address = kubernetes["spec"]["clusterIP"], 443
+            services.append((kubernetes, {"https": self._platform.publish(*address, self._config.kubernetes_port)}))
         return result | service_variables(services)
 
     def _simulated(self, service: Obj) -> bool:
@@ -172,7 +190,7 @@ class ServiceProxy:
         return bool(chosen) and all(self._is_simulated(each["spec"]) for each in chosen)
 
     def _is_simulated(self, spec: Obj) -> bool:
-        return all(is_simulated(each["image"], self._config.registry) for each in spec["containers"])
+        return all(self._platform.simulates(each["image"]) for each in spec["containers"])
 
     async def stop(self) -> None:
         """Close every listener."""

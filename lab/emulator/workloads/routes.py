@@ -11,8 +11,13 @@ from typing import Any
 
 from lab.emulator.workloads.objects import Obj, terminating
 
+ENTRY_POINTS = ("web", "websecure")
+"""Traefik's entry points: plain HTTP, and TLS."""
 CLASS = "traefik"
 """The ingress class that this cluster's controller serves; it is k3s's default."""
+
+
+_ROUTER = "traefik.ingress.kubernetes.io/router."
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,12 @@ class Route:
     exact: bool
     service: str
     port: int | str
+    entry_points: tuple[str, ...] = ENTRY_POINTS
+    """Where it is served."""
+    tls: bool = False
+    """Only with TLS: on ``web``, which has none, it never matches."""
+    priority: int = 0
+    """Given by an annotation, or the length of Traefik's rule."""
 
 
 def is_ours(ingress: Obj) -> bool:
@@ -60,21 +71,53 @@ def _route(ingress: Obj, host: str, path: str, entry: dict[str, Any]) -> list[Ro
     metadata = ingress["metadata"]
     exact = entry.get("pathType") == "Exact"
     target = port.get("name") or int(port.get("number") or 0)
-    return [Route(metadata["namespace"], metadata["name"], host.lower(), path, exact, service["name"], target)]
+    notes = {key.removeprefix(_ROUTER): value for key, value in (metadata.get("annotations") or {}).items()}
+    points = tuple(each.strip() for each in notes.get("entrypoints", ",".join(ENTRY_POINTS)).split(","))
+    given = notes.get("priority", "")
+    return [
+        Route(
+            metadata["namespace"], metadata["name"], host.lower(), path, exact, service["name"], target, points,
+            notes.get("tls") == "true", int(given) if given.isdecimal() else _length(host, path),
+        )
+    ]  # fmt: skip
+
+
+def _length(host: str, path: str) -> int:
+    """Length of the rule that Traefik makes of host and path (pkg/provider/kubernetes/ingress).
+
+    An exact path counts as long as a prefix: Traefik's shorter ``Path`` would lose against ``PathPrefix(`/`)``.
+    """
+    rule = f"PathPrefix(`{path}`)"
+    if host.startswith("*."):
+        quoted = host[2:].replace(".", "\\.")
+        rule = f"HostRegexp(`^[a-zA-Z0-9-]+\\.{quoted}$`) && {rule}"
+    elif host:
+        rule = f"Host(`{host}`) && {rule}"
+    return len(rule)
 
 
 def _rank(route: Route) -> tuple[Any, ...]:
-    """A host before a wildcard before none; a longer path first; at equal length an exact one."""
+    """The higher priority first; at the same one a host before none, and an exact path before a prefix."""
     kind = 2 if not route.host else 1 if route.host.startswith("*.") else 0
-    return kind, -len(route.host), -len(route.path), not route.exact, route.namespace, route.ingress
+    return -route.priority, kind, not route.exact, route.namespace, route.ingress
 
 
-def choose(table: Iterable[Route], host: str, path: str) -> Route | None:
-    """The first route that matches a request's host (a port is ignored) and path."""
+def choose(table: Iterable[Route], host: str, path: str, entry_point: str = "web") -> Route | None:
+    """The first route of an entry point that matches a request's host (a port is ignored) and path."""
     name = host.lower()
     if not name.endswith("]"):
         name = name.rpartition(":")[0] if ":" in name else name
-    return next((route for route in table if _host_matches(route.host, name) and _path_matches(route, path)), None)
+    return next(
+        (
+            route
+            for route in table
+            if entry_point in route.entry_points
+            and not (route.tls and entry_point == "web")
+            and _host_matches(route.host, name)
+            and _path_matches(route, path)
+        ),
+        None,
+    )
 
 
 def _host_matches(pattern: str, name: str) -> bool:

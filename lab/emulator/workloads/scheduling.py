@@ -8,9 +8,8 @@ from pathlib import Path
 
 from lab.emulator.kube.objects import timestamp
 from lab.emulator.workloads.cluster import CLAIMS, NODES, PODS, Cluster
-from lab.emulator.workloads.node import NAME
 from lab.emulator.workloads.objects import Obj, condition, expression_holds, terminating, with_condition
-from lab.emulator.workloads.ports import LOOPBACK
+from lab.emulator.workloads.platform import Machine
 
 COMPONENT = "default-scheduler"
 _READY = (
@@ -24,8 +23,9 @@ _READY = (
 class Scheduler:
     """Binds pods to the node, or says why it cannot."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, node: str) -> None:
         self._cluster = cluster
+        self._node = node
 
     def reconcile(self, namespace: str, name: str) -> None:
         """Bind one pod."""
@@ -34,15 +34,15 @@ class Scheduler:
             return
         if pod["spec"].get("schedulerName", "default-scheduler") != "default-scheduler":
             return
-        node = self._cluster.store.find(*NODES, None, NAME)
+        node = self._cluster.store.find(*NODES, None, self._node)
         why = "no nodes available to schedule pods" if node is None else self._obstacle(pod, node)
         if why:
             self._refuse(pod, why)
             return
-        pod["spec"]["nodeName"] = NAME
+        pod["spec"]["nodeName"] = self._node
         bound = self._cluster.update(PODS, pod, "binding")
         self._conclude(bound, {"type": "PodScheduled", "status": "True"})
-        text = f"Successfully assigned {namespace}/{name} to {NAME}"
+        text = f"Successfully assigned {namespace}/{name} to {self._node}"
         self._cluster.event(bound, "Normal", "Scheduled", text, COMPONENT)
 
     def _obstacle(self, pod: Obj, node: Obj) -> str:
@@ -93,11 +93,11 @@ def fits(spec: Obj, node: Obj) -> bool:
     )
 
 
-def register(cluster: Cluster) -> None:
+def register(cluster: Cluster, machine: Machine) -> None:
     """Make the node's record, or bring it up to date after a restart."""
-    node = cluster.find(NODES, None, NAME)
+    node = cluster.find(NODES, None, machine.name)
     if node is None:
-        node = cluster.create(NODES, _node())
+        node = cluster.create(NODES, _node(machine.name))
     capacity = _capacity()
     conditions = [
         {"type": kind, "status": value, "lastHeartbeatTime": timestamp(), "reason": reason, "message": text}
@@ -110,21 +110,24 @@ def register(cluster: Cluster) -> None:
         "capacity": capacity,
         "allocatable": capacity,
         "conditions": before,
-        "addresses": [{"type": "InternalIP", "address": LOOPBACK}, {"type": "Hostname", "address": NAME}],
+        "addresses": [
+            {"type": "InternalIP", "address": machine.address},
+            {"type": "Hostname", "address": machine.name},
+        ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
-        "nodeInfo": _info(node["metadata"]["uid"]),
+        "nodeInfo": _info(node["metadata"]["uid"], machine),
     }
     cluster.put_status(NODES, node, status)
 
 
-def _node() -> Obj:
+def _node(name: str) -> Obj:
     architecture = _architecture()
     labels = {
-        "kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux", "kubernetes.io/arch": architecture,
+        "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": architecture,
         "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": architecture,
         "node-role.kubernetes.io/control-plane": "true",
     }  # fmt: skip
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NAME, "labels": labels}, "spec": {}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {}}
 
 
 def _architecture() -> str:
@@ -136,11 +139,12 @@ def _capacity() -> dict[str, str]:
     return {"cpu": str(os.cpu_count() or 1), "memory": f"{pages}Ki", "pods": "110", "ephemeral-storage": "0"}
 
 
-def _info(uid: str) -> dict[str, str]:
+def _info(uid: str, machine: Machine) -> dict[str, str]:
     return {
         "machineID": uid.replace("-", ""), "systemUUID": uid, "bootID": _boot_id(),
-        "kernelVersion": platform.release(), "osImage": "emulated node (processes, no containers)",
-        "containerRuntimeVersion": "lab://0.1.0", "kubeletVersion": "v1.33.0+lab", "kubeProxyVersion": "v1.33.0+lab",
+        "kernelVersion": platform.release(), "osImage": machine.system,
+        "containerRuntimeVersion": machine.runtime, "kubeletVersion": machine.version,
+        "kubeProxyVersion": machine.version,
         "operatingSystem": "linux", "architecture": _architecture(),
     }  # fmt: skip
 

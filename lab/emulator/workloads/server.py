@@ -38,7 +38,9 @@ from lab.emulator.workloads.ingress import Ingress
 from lab.emulator.workloads.kubelet import Kubelet
 from lab.emulator.workloads.node import Node
 from lab.emulator.workloads.objects import Obj, controller_of
+from lab.emulator.workloads.platform import Platform
 from lab.emulator.workloads.ports import PortPool
+from lab.emulator.workloads.processes import Processes
 from lab.emulator.workloads.proxy import ServiceProxy
 from lab.emulator.workloads.queue import WorkQueue
 from lab.emulator.workloads.replicasets import ReplicaSets
@@ -70,7 +72,9 @@ _OWN_QUEUE: dict[Kind, str] = {
 class Workloads:
     """The cluster's controllers and its node."""
 
-    def __init__(self, config: Config, api: ApiServer, *, pull: Puller = pull) -> None:
+    def __init__(
+        self, config: Config, api: ApiServer, *, pull: Puller = pull, platform: Platform | None = None
+    ) -> None:
         self._pull = pull
         self._config = config
         self._api = api
@@ -78,8 +82,9 @@ class Workloads:
         self._cluster = Cluster(api.store)
         self._queue = WorkQueue(self._reconcile)
         self._ingress = Ingress(config, self._cluster)
-        self._ports = PortPool()
-        self._proxy = ServiceProxy(config, self._cluster, self._ports, self._tasks)
+        ports = PortPool()
+        self._platform: Platform = platform or Processes(config.registry, ports)
+        self._proxy = ServiceProxy(config, self._cluster, ports, self._tasks, self._platform)
         self._children = Children(config.data / "pods" / "children")
         self._session: aiohttp.ClientSession | None = None
         self._kubelet: Kubelet | None = None
@@ -98,10 +103,11 @@ class Workloads:
             children=self._children,
             session=self._session,
             images=Images(self._config.data / "images", self._session, self._pull),
-            ports=self._ports,
+            platform=self._platform,
             service_variables=self._proxy.variables,
             settled=self._queue.settled,
         )
+        machine = self._platform.machine
         install_tools(node.tools)
         kubelet = self._kubelet = Kubelet(node)
         await asyncio.to_thread(kubelet.clean)
@@ -110,18 +116,20 @@ class Workloads:
             "deployments": Deployments(self._cluster, self._queue).reconcile,
             "replicasets": ReplicaSets(self._cluster, self._queue).reconcile,
             "statefulsets": StatefulSets(self._cluster, self._queue).reconcile,
-            "daemonsets": DaemonSets(self._cluster, self._queue).reconcile,
-            "services": Services(self._cluster).reconcile,
+            "daemonsets": DaemonSets(self._cluster, self._queue, machine.name).reconcile,
+            "services": Services(self._cluster, machine.address).reconcile,
             "proxy": self._proxy.reconcile,
             "claims": claims.Claims(self._cluster, self._config.data).reconcile,
-            "ingresses": ingress_status.IngressStatus(self._cluster).reconcile,
+            "ingresses": ingress_status.IngressStatus(
+                self._cluster, machine.address, tls=bool(self._config.ingress_tls_port)
+            ).reconcile,
             "autoscalers": self._autoscalers.reconcile,
-            "scheduler": scheduling.Scheduler(self._cluster).reconcile,
+            "scheduler": scheduling.Scheduler(self._cluster, machine.name).reconcile,
             "kubelet": kubelet.reconcile,
         }
         self._api.pod_logs = kubelet.logs
         self._unsubscribe = self._cluster.subscribe(self._changed)
-        scheduling.register(self._cluster)
+        scheduling.register(self._cluster, machine)
         claims.ensure_class(self._cluster)
         ingress_status.ensure_class(self._cluster)
         system.ensure(self._cluster)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from lab.emulator.workloads.cluster import ENDPOINTS, PODS, SERVICES, SLICES, Cluster
 from lab.emulator.workloads.endpoints import backends, endpoints, slices
 from lab.emulator.workloads.objects import Obj, is_controlled_by
-from lab.emulator.workloads.ports import LOOPBACK
 
 
 class Services:
     """The endpoint controllers."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, address: str) -> None:
         self._cluster = cluster
+        self._address = address
 
     def reconcile(self, namespace: str, name: str) -> None:
         """Bring the addresses of one service up to date; a service without selector has its own Endpoints."""
@@ -29,7 +29,7 @@ class Services:
 
     def _balance(self, service: Obj) -> None:
         """A load balancer's address is this machine's, as with k3s's ServiceLB."""
-        wanted = [{"ip": LOOPBACK, "ipMode": "VIP"}] if service["spec"].get("type") == "LoadBalancer" else []
+        wanted = [{"ip": self._address, "ipMode": "VIP"}] if service["spec"].get("type") == "LoadBalancer" else []
         status = service.get("status") or {}
         if (status.get("loadBalancer") or {}).get("ingress", []) != wanted:
             balancer = {"ingress": wanted} if wanted else {}

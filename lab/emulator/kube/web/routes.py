@@ -29,8 +29,10 @@ _HEALTH = ("/healthz", "/livez", "/readyz")
 class Routes:
     """The API server's paths as an aiohttp application."""
 
-    def __init__(self, store: Store, token: str, address: str) -> None:
+    def __init__(self, store: Store, token: str, address: str, version: str = VERSION["gitVersion"]) -> None:
         self._store, self._token, self._address = store, token, address
+        major, minor, _ = version.removeprefix("v").split(".", 2)
+        self._version = {**VERSION, "gitVersion": version, "major": major, "minor": minor}
         self._authentication = Authentication(token)
         self._discovery = Discovery(store.resources)
         self._openapi = OpenApi(store.resources)
@@ -131,7 +133,7 @@ class Routes:
         if path == "/":
             return answer({"paths": self._paths()})
         if path == "/version":
-            return answer(VERSION)
+            return answer(self._version)
         if path.startswith(_HEALTH):
             return _health(request, path)
         if path in ("/metrics", "/logs", "/debug") or parts[0] in ("metrics", "debug", "logs"):

@@ -1,0 +1,236 @@
+"""The cluster's DNS server, as CoreDNS with k3s' Corefile: NodeHosts, services, custom zones, the node's resolver.
+
+Listens on the pods' gateway; the node leads 10.43.0.10:53 there. Only IPv4 addresses are known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import random
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from k3s_node import corefile
+from k3s_node.corefile import Block, CorefileError
+from k3s_node.network import GATEWAY
+from k3s_node.speech import say
+from lab.emulator.kube.store import Change, Store
+
+_A, _AAAA = 1, 28
+_NOERROR, _SERVFAIL, _NXDOMAIN = 0, 2, 3
+_CLUSTER = "svc.cluster.local"
+_TIMEOUT = 2.0
+Answer = tuple[int, list[str]]
+"""Return code and addresses."""
+
+
+def question(packet: bytes) -> tuple[str, int, int]:
+    """Name (lower case), type, and where the question ends; raises ValueError."""
+    labels, position = [], 12
+    while True:
+        if position >= len(packet):
+            raise ValueError("truncated")
+        size = packet[position]
+        if size == 0:
+            break
+        if size > 63:
+            raise ValueError("compressed question")
+        labels.append(packet[position + 1 : position + 1 + size].decode("latin-1").lower())
+        position += 1 + size
+    kind, _ = struct.unpack_from("!HH", packet, position + 1)
+    return ".".join(labels), kind, position + 5
+
+
+def reply(packet: bytes, end: int, code: int, addresses: list[str], ttl: int) -> bytes:
+    """The answer to ``packet``, authoritative, with address records."""
+    flags = 0x8580 | (packet[2] << 8 & 0x0100) | code
+    head = packet[:2] + struct.pack("!HHHHH", flags, 1, len(addresses), 0, 0)
+    records = b"".join(
+        struct.pack("!HHHIH", 0xC00C, _A, 1, ttl, 4) + ipaddress.IPv4Address(each).packed for each in addresses
+    )
+    return head + packet[12:end] + records
+
+
+class ClusterDns:
+    """Answers by what the store has."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._custom: list[Block] = []
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._transport: asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Read the custom blocks and listen; raises OSError."""
+        self._unsubscribe = self._store.subscribe(self._changed)
+        self._reload()
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(GATEWAY, 53))
+        self._server = await asyncio.start_server(self._serve, GATEWAY, 53)
+
+    async def stop(self) -> None:
+        """Close both sockets."""
+        self._unsubscribe()
+        if self._transport:
+            self._transport.close()
+        if self._server:
+            self._server.close()
+
+    def _changed(self, change: Change) -> None:
+        meta = change.object["metadata"]
+        if change.resource.plural == "configmaps" and meta.get("name") == "coredns-custom":
+            self._reload()
+
+    def _reload(self) -> None:
+        """Take up coredns-custom; what CoreDNS would refuse leaves the old configuration in force."""
+        found = self._store.find("", "configmaps", "kube-system", "coredns-custom")
+        try:
+            self._custom = corefile.custom((found or {}).get("data") or {})
+        except CorefileError as error:
+            say(f"[ERROR] plugin/reload: Corefile changed but reload failed: {error}", "error")
+
+    async def answer(self, packet: bytes, ask: Callable[[bytes, str], Awaitable[bytes]]) -> bytes:
+        """The reply to one query; raises ValueError for what is none."""
+        name, kind, end = question(packet)
+        block = max((each for each in self._custom if each.covers(name)), key=lambda each: len(each.zone), default=None)
+        if block is not None:
+            if block.hosts is not None and (name in block.hosts or not block.fallthrough):
+                return self._static(packet, end, kind, block.hosts.get(name))
+            return await self._forward(packet, end, block.forward, ask)
+        known = self._node_hosts().get(name)
+        if known:
+            return self._static(packet, end, kind, known)
+        if name == "cluster.local" or name.endswith(".cluster.local"):
+            code, addresses = self._service(name)
+            return reply(packet, end, code, addresses if kind == _A else [], 5)
+        return await self._forward(packet, end, ["/etc/resolv.conf"], ask)
+
+    @staticmethod
+    def _static(packet: bytes, end: int, kind: int, address: str | None) -> bytes:
+        if address is None:
+            return reply(packet, end, _NXDOMAIN, [], 0)
+        return reply(packet, end, _NOERROR, [address] if kind == _A and ":" not in address else [], 60)
+
+    def _node_hosts(self) -> dict[str, str]:
+        found = self._store.find("", "configmaps", "kube-system", "coredns") or {}
+        return corefile.hosts((found.get("data") or {}).get("NodeHosts") or "")
+
+    def _service(self, name: str) -> Answer:
+        """A service's cluster IP, or a headless one's ready pods."""
+        if not name.endswith("." + _CLUSTER):
+            return _NXDOMAIN, []
+        *pod, service, namespace = name.removesuffix("." + _CLUSTER).rsplit(".", 2) if "." in name else ("", "")
+        found = self._store.find("", "services", namespace, service)
+        if found is None:
+            return _NXDOMAIN, []
+        address = found["spec"].get("clusterIP")
+        if address and address != "None":
+            return (_NXDOMAIN, []) if pod else (_NOERROR, [address])
+        listed = self._endpoints(namespace, service)
+        chosen = [each["ip"] for each in listed if not pod or each.get("hostname") == pod[0]]
+        return (_NOERROR, chosen) if chosen else (_NXDOMAIN, [])
+
+    def _endpoints(self, namespace: str, service: str) -> list[dict[str, Any]]:
+        found = self._store.find("", "endpoints", namespace, service) or {}
+        return [each for subset in found.get("subsets") or () for each in subset.get("addresses") or ()]
+
+    async def _forward(
+        self, packet: bytes, end: int, servers: list[str], ask: Callable[[bytes, str], Awaitable[bytes]]
+    ) -> bytes:
+        for server in _addresses(servers):
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                return await asyncio.wait_for(ask(packet, server), _TIMEOUT)
+        return reply(packet, end, _SERVFAIL, [], 0)
+
+    def received(self, packet: bytes, source: Any, transport: asyncio.DatagramTransport) -> None:
+        """Answer a datagram in the background."""
+        task = asyncio.create_task(self._respond(packet, source, transport))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _respond(self, packet: bytes, source: Any, transport: asyncio.DatagramTransport) -> None:
+        with contextlib.suppress(ValueError, struct.error):
+            transport.sendto(await self.answer(packet, ask_udp), source)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ValueError, struct.error, OSError, asyncio.IncompleteReadError):
+            size = struct.unpack("!H", await reader.readexactly(2))[0]
+            found = await self.answer(await reader.readexactly(size), ask_tcp)
+            writer.write(struct.pack("!H", len(found)) + found)
+            await writer.drain()
+        writer.close()
+
+
+def _addresses(servers: list[str]) -> list[str]:
+    """The servers, with a resolv.conf replaced by those in it."""
+    found: list[str] = []
+    for each in servers:
+        if each.startswith("/"):
+            lines = (line.split() for line in Path(each).read_text().splitlines())
+            found += [words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1]
+        else:
+            found.append(each.removeprefix("dns://").partition(":")[0])
+    return found
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, dns: ClusterDns) -> None:
+        self._dns = dns
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._dns.received(data, addr, self._transport)
+
+
+class _Once(asyncio.DatagramProtocol):
+    """Waits for one datagram."""
+
+    def __init__(self) -> None:
+        self.result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        del addr
+        if not self.result.done():
+            self.result.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.result.done():
+            self.result.set_exception(exc)
+
+
+async def ask_udp(packet: bytes, server: str) -> bytes:
+    """Pass a query on and wait for the answer; raises OSError."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(_Once, remote_addr=(server, 53))
+    try:
+        transport.sendto(packet)
+        return await protocol.result
+    finally:
+        transport.close()
+
+
+async def ask_tcp(packet: bytes, server: str) -> bytes:
+    """`ask_udp` over TCP."""
+    reader, writer = await asyncio.open_connection(server, 53)
+    try:
+        writer.write(struct.pack("!H", len(packet)) + packet)
+        size = struct.unpack("!H", await reader.readexactly(2))[0]
+        return await reader.readexactly(size)
+    finally:
+        writer.close()
+
+
+def query(name: str) -> bytes:
+    """A query for the IPv4 addresses of ``name``."""
+    labels = b"".join(bytes([len(each)]) + each.encode() for each in name.rstrip(".").split("."))
+    return (
+        struct.pack("!HHHHHH", random.randrange(65536), 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", _A, 1)
+    )

@@ -1,0 +1,122 @@
+"""``k3s server``: puts the emulator's Kubernetes and the node's own parts together and runs them until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import socket
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from k3s_node import manifests, system
+from k3s_node.arguments import VERSION
+from k3s_node.containers import Containers
+from k3s_node.dns import ClusterDns
+from k3s_node.network import GATEWAY, Network
+from k3s_node.registries import Registries
+from k3s_node.speech import say
+from k3s_node.unpack import unpack
+from lab.emulator import tls
+from lab.emulator.config import Config
+from lab.emulator.database import Database
+from lab.emulator.images import pull
+from lab.emulator.kube.server import ApiServer
+from lab.emulator.kube.web.authentication import token_of
+from lab.emulator.workloads.platform import Machine
+from lab.emulator.workloads.server import Workloads
+
+DATA = Path("/var/lib/rancher/k3s/server/emulator")
+IMAGES = DATA / "images"
+KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")
+_NAMES = ("kubernetes", "kubernetes.default", "localhost", "127.0.0.1", "10.43.0.1", GATEWAY)
+
+
+class Part(Protocol):
+    """Something with a life."""
+
+    async def stop(self) -> None:
+        """End it."""
+
+
+def address() -> str:
+    """The node's own address on its container network."""
+    return socket.gethostbyname(socket.gethostname())
+
+
+def configuration(arguments: Namespace) -> Config:
+    """The emulator's settings on a node."""
+    names = (*_NAMES, socket.gethostname(), address(), *arguments.tls_san)
+    return Config(
+        data=DATA, bind="0.0.0.0", registry="", kubernetes_port=6443, app_port=80, ingress_tls_port=443,
+        components=("kubernetes",), names=tuple(dict.fromkeys(names)), kubernetes_version=VERSION, argocd="manifest",
+    )  # fmt: skip
+
+
+def write_kubeconfig(config: Config) -> None:
+    """The kubeconfig in the form that k3d looks for: everything is called ``default``."""
+    authority = base64.b64encode(tls.ca_path(config.data / "tls").read_bytes()).decode()
+    token = token_of(config.data / "kubernetes" / "token")
+    document: dict[str, Any] = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "default", "preferences": {},
+        "clusters": [{"name": "default", "cluster": {
+            "server": "https://127.0.0.1:6443", "certificate-authority-data": authority}}],
+        "contexts": [{"name": "default", "context": {"cluster": "default", "user": "default"}}],
+        "users": [{"name": "default", "user": {"token": token}}],
+    }  # fmt: skip
+    for path in filter(None, (KUBECONFIG, os.environ.get("K3S_KUBECONFIG_OUTPUT"))):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(document, indent=2))
+        Path(path).chmod(0o600)
+
+
+async def run(arguments: Namespace) -> None:
+    """Serve until told to stop; raises OSError or ValueError when the node cannot start."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    say(f"Starting k3s {VERSION}")
+    config = configuration(arguments)
+    registries = Registries.read(default=not arguments.disable_default_registry_endpoint)
+    database = Database(config.data / "emulator.sqlite3")
+    network = Network()
+    network.start()
+    started: list[Part] = []
+    try:
+        await _start(config, database, network, registries, started)
+        await stopping.wait()
+    finally:
+        for each in reversed(started):
+            await each.stop()
+        database.close()
+
+
+async def _start(
+    config: Config, database: Database, network: Network, registries: Registries, started: list[Part]
+) -> None:
+    api = ApiServer(config, database)
+    started.append(api)
+    await api.start()
+    write_kubeconfig(config)
+    say("Running kube-apiserver")
+    machine = Machine(socket.gethostname(), address(), VERSION, f"K3s {VERSION}", "containerd://2.1.5-k3s1")
+    puller = partial(pull, endpoints=registries.endpoints, unpack=unpack)
+    workloads = Workloads(config, api, pull=puller, platform=Containers(machine, network))
+    started.append(workloads)
+    await workloads.start()
+    manifests.write()
+    deployer = manifests.Deployer(api.store)
+    started.append(deployer)
+    deployer.start()
+    system.furnish(api.store, machine)
+    dns = ClusterDns(api.store)
+    started.append(dns)
+    await dns.start()
+    for protocol in ("udp", "tcp"):
+        network.publish("10.43.0.10", 53, 53, protocol)
+    say("Cluster dns configmap has been set successfully")
+    say("k3s is up and running")
