@@ -268,7 +268,7 @@ class K3dCluster:
         return Wanted(
             agents=config["agents"],
             image=config["image"],
-            ports={"6443/tcp": ports.kubernetes, "80/tcp": ports.app, "443/tcp": ports.argocd},
+            ports={6443: ports.kubernetes, 80: ports.app, 443: ports.argocd},
             arguments=[str(entry["arg"]) for entry in config["options"]["k3s"]["extraArgs"]],
         )
 

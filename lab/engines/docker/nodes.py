@@ -32,8 +32,8 @@ class Wanted:
 
     agents: int
     image: str
-    ports: Mapping[str, int]
-    """Port of the load balancer, such as ``80/tcp``, and where it is published on 127.0.0.1."""
+    ports: Mapping[int, int]
+    """Port of the load balancer, and where it is published on 127.0.0.1."""
     arguments: Sequence[str]
     """Arguments of k3s on the server."""
 
@@ -181,14 +181,13 @@ class Nodes:
         return containers.take(self._site, node, path)
 
 
-def _other_ports(bindings: Mapping[str, Any], wanted: Mapping[str, int]) -> Iterator[str]:
+def _other_ports(bindings: Mapping[str, Any], wanted: Mapping[int, int]) -> Iterator[str]:
+    """k3d leaves the protocol of the API's port out: ``6443`` beside ``80/tcp``."""
+    found = {int(port.partition("/")[0]): bound for port, bound in bindings.items()}
     for inner, outer in wanted.items():
-        # k3d writes the API's port as "6443", without a protocol.
-        found = bindings.get(inner) or bindings.get(inner.removesuffix("/tcp")) or ()
-        bound = [(binding["HostIp"], binding["HostPort"]) for binding in found]
-        if bound != [("127.0.0.1", str(outer))]:
-            now = ", ".join(":".join(pair) for pair in bound) or "nowhere"
-            yield f"publishes {inner} at {now}, not at 127.0.0.1:{outer}"
+        bound = [f"{binding['HostIp']}:{binding['HostPort']}" for binding in found.get(inner) or ()]
+        if bound != [f"127.0.0.1:{outer}"]:
+            yield f"publishes port {inner} at {', '.join(bound) or 'nowhere'}, not at 127.0.0.1:{outer}"
 
 
 def _parsed(text: str | None) -> Any:
