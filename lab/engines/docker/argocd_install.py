@@ -17,7 +17,7 @@ from lab.cluster import DEFINITION, DEPLOYMENT, MANAGER, POD, STATEFUL_SET, Clus
 from lab.engines.base import LogSource
 from lab.engines.docker import argocd_manifest, containers, downloads, images, sizes
 from lab.engines.docker.argocd_manifest import Manifest
-from lab.engines.docker.cluster import check, troubles
+from lab.engines.docker.cluster import check, evidence, troubles
 from lab.engines.docker.site import Site
 from lab.errors import UsageError
 from lab.model import Check
@@ -158,7 +158,10 @@ class ArgoCdInstall:
         timeout = self._site.settings.timeouts.cluster
         self._apply(context, "ingresses", self._ingresses(), manager=MANAGER)
         hint = "`invoke logs argocd` shows the server; images that cannot be pulled are named above."
-        context.wait("Argo CD to become available", patient(self._available), timeout=timeout, hint=hint)
+        context.wait(
+            "Argo CD to become available", patient(self._available), timeout=timeout, hint=hint,
+            diagnose=lambda: evidence(self._cluster(), NAMESPACE),
+        )  # fmt: skip
         if self._redirects():
             context.report("restarting argocd-server: it was started with other parameters")
             self._roll("argocd-server")
@@ -185,10 +188,12 @@ class ArgoCdInstall:
         cluster = self._cluster()
         live = [*cluster.select(DEPLOYMENT, NAMESPACE, labels=_PART_OF)]
         live += cluster.select(STATEFUL_SET, NAMESPACE, labels=_PART_OF)
-        waiting = [f"{item['metadata']['name']}: {why}" for item in live if (why := workload.not_rolled_out(item))]
+        waiting = [item["metadata"]["name"] for item in live if workload.not_rolled_out(item)]
         if not live:
             return Pending("it is not installed")
-        return Pending("; ".join([*waiting, *troubles(cluster, NAMESPACE)])) if waiting else True
+        if waiting:
+            return Pending("; ".join([f"not available: {', '.join(waiting)}", *troubles(cluster, NAMESPACE)]))
+        return True
 
     def _redirects(self) -> bool:
         answer = self._get(self._webhook, host=self._site.names.balancer)

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from lab import assets, files, workload
+from lab.causes import Evidence
 from lab.cluster import DEPLOYMENT, NODE, POD, Cluster
 from lab.engines.base import LogSource
 from lab.engines.docker import containers, cures, downloads, images, kubeconfig, sizes
@@ -179,6 +180,7 @@ class K3dCluster:
         context.wait(
             f"cluster {self._site.names.cluster}", patient(self._serves, outage=timeout), timeout=timeout,
             hint="`invoke logs cluster` shows k3s; `invoke down`, then `invoke up` makes the cluster anew.",
+            diagnose=lambda: [Evidence("node", self._nodes.log(), "k3s"), *evidence(Cluster(self._kubeconfig), SYSTEM)],
         )  # fmt: skip
 
     def _serves(self) -> str | Pending:
@@ -257,7 +259,7 @@ class K3dCluster:
         if "$" in text:
             line = next(line for line in text.splitlines() if "$" in line)
             raise UsageError(
-                "LAB-K3D-13", "A dollar sign in the cluster's configuration: k3d would replace it.",
+                "LAB-K3D-05", "A dollar sign in the cluster's configuration: k3d would replace it.",
                 evidence=line.strip(), hint="Look at mirrors and images in lab.yaml.",
             )  # fmt: skip
         return text
@@ -281,6 +283,15 @@ def check(name: str, title: str, seen: str | Pending) -> Check:
 
 
 def troubles(cluster: Cluster, namespace: str) -> list[str]:
-    """What keeps pods of a namespace from running, one line each."""
-    pods = cluster.select(POD, namespace)
-    return [f"pod {pod['metadata']['name']}: {why}" for pod in pods if (why := workload.trouble(pod))]
+    """What keeps pods of a namespace from running; the same reason is told once."""
+    found: dict[str, list[str]] = {}
+    for pod in cluster.select(POD, namespace):
+        why = workload.trouble(pod)
+        if why:
+            found.setdefault(why, []).append(pod["metadata"]["name"])
+    return [f"{', '.join(pods)}: {why}" for why, pods in found.items()]
+
+
+def evidence(cluster: Cluster, namespace: str) -> list[Evidence]:
+    """The troubles of a namespace, for the known causes."""
+    return [Evidence("pod", line, namespace) for line in troubles(cluster, namespace)]

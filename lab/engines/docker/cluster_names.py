@@ -72,7 +72,7 @@ class ClusterNames:
     def _act(self, context: StepContext) -> str:
         address = self._address()
         if not address:
-            raise LabError("LAB-K3D-15", f"Container {self._site.names.gitlab} does not run.", hint="invoke up")
+            raise LabError("LAB-K3D-07", f"Container {self._site.names.gitlab} does not run.", hint="invoke up")
         self._cluster().apply(self._wanted())
         timeouts = self._site.settings.timeouts
         tried = cures.wait(

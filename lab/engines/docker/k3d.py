@@ -12,8 +12,9 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
+from lab.causes import Evidence
+from lab.causes.recognition import problems
 from lab.engines.docker import downloads, images
 from lab.engines.docker.site import Site
 from lab.errors import LabError, TimedOut
@@ -27,51 +28,6 @@ _SHOWN, _WIDTH = 12, 600
 _TOKEN = re.compile(r'(K3S_TOKEN=|k3d\.cluster\.token"?\s*[:=]\s*"?)[^\s",\]}]+')
 _LINE = re.compile(r'level=(?P<level>\w+) msg="(?P<text>(?:[^"\\]|\\.)*)"')
 _NOISE = re.compile(r"Rolling Back|rolled back|rollback deactivated|No such container")
-
-
-class Cause(NamedTuple):
-    """A failure that is recognised by what k3d, Docker or k3s say."""
-
-    pattern: str
-    code: str
-    problem: str
-    hint: str
-
-
-CAUSES = (
-    Cause(
-        r"a cluster with that name already exists", "LAB-K3D-03", "k3d has a cluster of this name already.",
-        "k3d cluster list shows it; remove it, or give the lab another name: invoke config.set name NAME",
-    ),
-    Cause(
-        r"port is already allocated|failed to bind host port|address already in use", "LAB-K3D-04",
-        "A port of the cluster is taken.",
-        "`invoke doctor` names its owner; change it with `invoke config.set ports.NAME NUMBER`.",
-    ),
-    Cause(
-        r"failed to pull (?:the )?image|pull access denied|toomanyrequests|No such image", "LAB-K3D-05",
-        "An image that k3d needs is not here and cannot be pulled.",
-        "`invoke pull` fetches it and says what is in the way; `mirrors` in lab.yaml names another place.",
-    ),
-    Cause(
-        r"configured to not run on a host using cgroup v1", "LAB-K3D-06",
-        "This Kubernetes refuses cgroup v1, which this machine has.",
-        "Use k3s 1.34 (images.k3s in lab.yaml), or turn cgroup v2 on (WSL: kernelCommandLine=cgroup_no_v1=all).",
-    ),
-    Cause(
-        r"too many open files|inotify", "LAB-K3D-07", "This machine's inotify limits are too low for Kubernetes.",
-        "sudo sysctl fs.inotify.max_user_instances=1280 fs.inotify.max_user_watches=655360",
-    ),
-    Cause(
-        r"all predefined address pools|non-overlapping IPv4 address pool", "LAB-K3D-08",
-        "Docker has no free subnet left.", "docker network prune removes networks that nothing uses.",
-    ),
-    Cause(
-        r"network \S+ not found", "LAB-K3D-09", "The lab's network is gone, or is another one than the nodes know.",
-        "invoke down, then invoke up",
-    ),
-    Cause(r"no space left on device", "LAB-K3D-10", "The disk is full.", "docker system df shows what takes the room."),
-)  # fmt: skip
 
 
 class K3d:
@@ -174,24 +130,23 @@ def version(program: Path) -> str:
 
 
 def failure(what: str, output: str, log: str, *, otherwise: LabError | None = None) -> LabError:
-    """The error that k3d's output stands for: the recognised cause, and the lines that say so.
+    """The error that k3d's output stands for: a known cause, or the lines in which k3d and k3s complain.
 
     Args:
         what: the command, as it reads before "failed".
         output: what k3d printed.
         log: the end of the first node's log, where k3s says what it cannot do.
-        otherwise: the error when no cause is recognised; the log becomes its evidence.
+        otherwise: the error when no cause is known; the lines become its evidence.
     """
-    lines = [*complaints(output), *(hide(line) for line in log.strip().splitlines()[-_SHOWN:])]
-    for cause in CAUSES:
-        telling = [line[-_WIDTH:] for line in lines if re.search(cause.pattern, line)]
-        if telling:
-            return LabError(cause.code, cause.problem, evidence="\n".join([f"{what}:", *telling]), hint=cause.hint)
-    evidence = "\n".join(lines) or hide(output)[-_WIDTH:]
+    said, seen = "\n".join(complaints(output)), hide("\n".join(log.strip().splitlines()[-_SHOWN:]))
+    known = problems([Evidence("k3d", said, "k3d"), Evidence("node", seen, "k3s")])
+    if known:
+        return known[0].error(f"`{what}` failed: {said[-_WIDTH:]}")
+    evidence = "\n".join(filter(None, [said, seen])) or hide(output)[-_WIDTH:]
     if otherwise:
         return type(otherwise)(otherwise.code, otherwise.problem, evidence=evidence, hint="invoke doctor")
     hint = "invoke doctor looks at this machine; the same again may do when it was busy."
-    return LabError("LAB-K3D-11", f"`{what}` failed.", evidence=evidence, hint=hint)
+    return LabError("LAB-K3D-03", f"`{what}` failed.", evidence=evidence, hint=hint)
 
 
 def complaints(output: str) -> list[str]:

@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _unusable(path: Path, seen: str) -> UsageError:
     return UsageError(
-        "LAB-K3D-14", f"{path} is no kubeconfig; it was not touched.", evidence=seen[:600],
+        "LAB-K3D-06", f"{path} is no kubeconfig; it was not touched.", evidence=seen[:600],
         hint="Mend it, or let the lab keep to its own: invoke config.set cluster.kubeconfig false",
     )  # fmt: skip
 

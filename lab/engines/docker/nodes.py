@@ -22,6 +22,7 @@ REGISTRIES = "/etc/rancher/k3s/registries.yaml"
 _BALANCED = "/etc/confd/values.yaml"
 """What the load balancer forwards. k3d writes it and `REGISTRIES` once, before the first start."""
 _FACT = "cluster"
+_TAIL = 40
 _GRACE = 30
 """Seconds that a node gets to end."""
 
@@ -55,7 +56,7 @@ class Nodes:
         strange = [node.name for node in found if labels(node).get(LABEL) != self._site.settings.name]
         if strange:
             raise UsageError(
-                "LAB-K3D-12", f"There is a k3d cluster {self._name} that is not this lab's; it was not touched.",
+                "LAB-K3D-04", f"There is a k3d cluster {self._name} that is not this lab's; it was not touched.",
                 evidence=f"{', '.join(strange)}: without the label {LABEL}={self._site.settings.name}",
                 hint=f"Remove it (k3d cluster delete {self._name}), or give the lab another name: "
                 "invoke config.set name NAME",
@@ -105,8 +106,11 @@ class Nodes:
         return {int(binding["HostPort"]) for binding in bound}
 
     def log(self) -> str:
-        """The end of the first server's log, without the cluster's token; empty when there is no server."""
-        return next((self.masked(containers.tail(self._site, node, 40)) for node in self.of(SERVER)), "")
+        """The end of what the first server has said since its start, without the cluster's token; may be empty."""
+        for node in self.of(SERVER):
+            since = node.attrs["State"]["StartedAt"]
+            return self.masked(containers.tail(self._site, node, _TAIL, since=since))
+        return ""
 
     def masked(self, text: str) -> str:
         """``text`` without the cluster's token."""
