@@ -31,6 +31,15 @@ def _flag(about: str) -> Schema:
     return {"type": "boolean", "description": about}
 
 
+def _texts(about: str) -> Schema:
+    return {"type": "array", "items": {"type": "string"}, "description": about}
+
+
+def _rows(about: str, **fields: Schema) -> Schema:
+    row = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    return {"type": "array", "items": row, "description": about}
+
+
 def _choice(about: str, *values: str) -> Schema:
     return {"enum": list(values), "description": about}
 
@@ -133,6 +142,68 @@ _DOCUMENTS: dict[str, list[tuple[str, Schema]]] = {
         (
             "`config.show`: one setting.",
             {"key": _text("Such as `ports.app`."), "value": _text("As in lab.yaml."), "origin": _text("Where from.")},
+        ),
+    ],
+    "broken": [("`heal`: a step that is not as it should be.", {"step": _STEP, "why": _text("What the look found.")})],
+    "since": [("`heal`: why the engine may have ended.", {"text": _text("In one sentence.")})],
+    "healed": [
+        (
+            "`heal`: what became of a broken step.",
+            {
+                "step": _STEP, "before": _text("What was found."), "after": _text("What was done, or what failed."),
+                "mended": _flag("Whether it is as it should be now."),
+            },
+        ),
+    ],
+    "machine": [
+        (
+            "`heal`: something about this machine that only a person can mend.",
+            {"id": _text("Stable name, such as `system.clock`."), "measured": _text("What was seen.")},
+        ),
+    ],
+    "heal": [
+        (
+            "`heal`: its end.",
+            {
+                "mended": _texts("Steps that were mended."), "checks": _count("Checks that were made."),
+                "failed": _texts("Ids of checks that do not pass."),
+            },
+        ),
+    ],
+    "timings": [
+        (
+            "`timings`, `up --timings`: one run.",
+            {
+                "task": _text("What ran."), "engine": _ENGINE, "began": _seconds("since 1970."),
+                "outcome": _choice(
+                    "`unfinished`: killed, or it still runs.", "done", "failed", "interrupted", "unfinished"
+                ),
+                "seconds": _seconds("of the run."), "parallel": _count("Steps at once at most; 0 for a journey."),
+                "critical": _texts("The steps or hops of the critical path, in order."),
+                "steps": _rows(
+                    "What ran, in the order of its start.", step=_STEP, start=_seconds("since the run began."),
+                    end=_seconds("since the run began."), state=_text("As in `step`; `unfinished`: cut off."),
+                    critical=_flag("Whether it is part of the critical path."),
+                    waited_for_slot=_seconds("that it was ready and had to wait for a free slot."),
+                ),
+                "changes": _rows(
+                    "What took clearly longer or shorter than it did before.", name=_text("A step, or the whole run."),
+                    seconds=_seconds("in this run."), usual=_seconds("median of earlier runs."),
+                    factor={"type": "number", "description": "How many times as long."}, runs=_count("Earlier runs."),
+                ),
+            },
+        ),
+    ],
+    "support": [
+        (
+            "`support`: the archive.",
+            {
+                "file": _text("Where it is."), "files": _texts("What is in it."),
+                "parts": {
+                    "type": "object", "additionalProperties": {"type": "string"},
+                    "description": "Each part with the number of its files, and why there are no more.",
+                },
+            },
         ),
     ],
     "error": [

@@ -125,8 +125,8 @@ class Healing:
         console = self.running.console
         rows = [self.rows[step.name] for step in plan.order(self.steps) if step.name in self.rows]
         for row in rows:
-            console.document({"type": "healed" if row.mended else "broken", "step": row.what, "before": row.before,
-                              "after": row.after})  # fmt: skip
+            about = {"before": row.before, "after": row.after, "mended": row.mended}
+            console.document({"type": "healed", "step": row.what, **about})
         console.line()
         for line in table(rows):
             console.line(line)

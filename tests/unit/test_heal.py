@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 
 import pytest
+from shapes import fits
 
 from lab.console import Console
 from lab.errors import CheckFailed, Interrupted, LabError, MachineError, TimedOut
@@ -161,6 +162,7 @@ def test_ctrl_c_while_looking(lab):
 def test_documents(lab):
     lab.broken, lab.findings = {"endpoints": "no emulator runs"}, [CLOCK]
     found = lab.documents()
+    assert [document for document in found if not fits(document)] == []
     kinds = [document["type"] for document in found if document["type"] != "step"]
     assert kinds == ["broken", "since", "result", "healed", "machine", "heal"]
     assert found[-1] == {"type": "heal", "mended": ["endpoints"], "checks": 1, "failed": []}

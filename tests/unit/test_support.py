@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from shapes import fits
 
 from lab import settings as lab_settings
 from lab.console import Console
@@ -113,6 +114,7 @@ def test_a_lab_that_was_never_built_can_be_packed(tmp_path):
 def test_what_is_printed_and_the_readme_say_what_is_in_it(tmp_path):
     path, texts, told = packed(subject(tmp_path), as_json=True)
     document = json.loads(told.splitlines()[-1])
+    assert fits(document)
     assert document["file"] == str(path)
     assert set(document["files"]) == set(texts) - {"README.txt"}
     assert all(name in texts["README.txt"] for name in document["files"])

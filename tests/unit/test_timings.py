@@ -6,8 +6,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from shapes import fits
 
 from lab.console import Console
+from lab.console.schema import schema
 from lab.errors import UsageError
 from lab.journal import Run, Span
 from lab.timings import show, show_run
@@ -208,6 +210,11 @@ def test_more_runs_the_newest_last(lab):
 def test_documents(lab):
     documents = [json.loads(line) for line in shown(lab, as_json=True, last="2").splitlines()]
     assert [document["type"] for document in documents] == ["timings"] * 2
+    assert all(map(fits, documents))
+    shape = next(shape for shape in schema()["oneOf"] if shape["properties"]["type"]["const"] == "timings")
+    for rows in ("steps", "changes"):
+        wanted = set(shape["properties"][rows]["items"]["properties"])
+        assert {frozenset(row) for row in documents[1][rows]} == {frozenset(wanted)}
     assert documents[1]["critical"] == ["a"]
     assert documents[1]["steps"][0]["state"] == "done"
     assert {change["name"]: change["factor"] for change in documents[1]["changes"]} == {"a": 4.0, WHOLE: 4.0}
