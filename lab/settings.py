@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from lab import forms
 from lab.errors import UsageError
 
 T = TypeVar("T")
@@ -287,7 +288,7 @@ def _wrong(path: str, value: Any, wanted: str, file: str, *, seen: str = "") -> 
 
 
 def _check(settings: Settings, path: Path) -> None:
-    """What no single key can say: distinct ports and branches, a full project path."""
+    """What a type cannot say: forms of texts, distinct ports and branches, a full project path."""
     ports = {item.name: getattr(settings.ports, item.name) for item in fields(settings.ports)}
     for name, port in ports.items():
         if port > 65535:
@@ -295,6 +296,7 @@ def _check(settings: Settings, path: Path) -> None:
         twin = next((other for other in ports if other != name and ports[other] == port), None)
         if twin:
             raise UsageError("LAB-CONF-04", f"{path.name}: ports.{name} and ports.{twin} are both {port}.")
+    _check_forms(settings, path)
     if "/" not in settings.project.path.strip("/"):
         raise _wrong("project.path", settings.project.path, "a group and a name such as root/hichat", path.name)
     if settings.project.branch == settings.project.config_branch:
@@ -303,3 +305,14 @@ def _check(settings: Settings, path: Path) -> None:
             f"{path.name}: project.branch and project.config_branch are both {settings.project.branch}.",
             hint="The pipeline writes the config branch and people the code branch; they must differ.",
         )
+
+
+def _check_forms(settings: Settings, path: Path) -> None:
+    for key, form in forms.FORMS.items():
+        value: Any = settings
+        for part in key.split("."):
+            value = getattr(value, part)
+        if not form.fits(value):
+            raise _wrong(key, value, form.wanted, path.name)
+    for key, text, form in forms.unfit(settings.mirrors):
+        raise _wrong(key, text, form.wanted, path.name)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lab import forms
 from lab.config import facts
 from lab.settings import least
 
@@ -21,6 +22,10 @@ _TYPES: dict[Any, dict[str, Any]] = {
     Mapping: {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
 }
 _PORT = {"maximum": 65535}
+_MIRRORS = {
+    "propertyNames": {"pattern": f"^(?:{forms.REGISTRY.pattern})$"},
+    "additionalProperties": {"type": "string", "pattern": rf"^\s*(?:{forms.MIRROR.pattern})\s*$"},
+}
 _PROJECT_PATH = {"pattern": "[^/].*/.*[^/]"}
 
 
@@ -54,5 +59,9 @@ def _setting(setting: facts.Setting) -> dict[str, Any]:
         found |= _PORT
     if setting.key == "project.path":
         found |= _PROJECT_PATH
+    if setting.key in forms.FORMS:
+        found |= {"pattern": f"^(?:{forms.FORMS[setting.key].pattern})$"}
+    if setting.key == "mirrors":
+        found |= _MIRRORS
     default = dict(setting.default) if isinstance(setting.default, Mapping) else setting.default
     return {"description": setting.about, **found, "default": default}

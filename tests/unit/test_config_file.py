@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import settings
+from lab import forms, settings
 from lab.config import edit, facts, origins, scalars, schema, template
 from lab.errors import UsageError
 
@@ -20,6 +20,8 @@ SAMPLES = [
     "project: {path: a/b/c, source: ../x, image: null, variables: {A: b}}\n",
     "timeouts: {start: 0.5, smoke: 7}\n",
     "emulator: {profile: upstream}\n",
+    "name: x\ndomain: dev.example.com\nmirrors: {docker.io: 'http://m:5000/p', 'a:1': m}\n",
+    "project: {namespace: team-a, health: /a/b}\n",
 ]
 WRONG = [
     "engine: podman\n",
@@ -40,6 +42,14 @@ WRONG = [
     "timeouts: {sync: long}\n",
     "emulator: {profile: slow}\n",
     "- a\n",
+    "name: My Lab\n",
+    "domain: x.localhost\n",
+    "domain: a..b\n",
+    "project: {namespace: A}\n",
+    "project: {deployment: a.b}\n",
+    "project: {health: live}\n",
+    "mirrors: {hub: m.example.com}\n",
+    "mirrors: {docker.io: 'a b'}\n",
 ]
 
 
@@ -169,6 +179,7 @@ def accepts(part: Mapping, value: object) -> bool:
         "pattern": lambda pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
         "properties": lambda parts: not isinstance(value, dict)
         or all(accepts(parts[key], below) for key, below in value.items() if key in parts),
+        "propertyNames": lambda rest: not isinstance(value, dict) or all(accepts(rest, key) for key in value),
         "additionalProperties": lambda rest: not isinstance(value, dict)
         or all(rest and accepts(rest, value[key]) for key in value if key not in part.get("properties", {})),
     }  # fmt: skip
@@ -232,7 +243,7 @@ def test_the_schema_describes_every_key():
         ("project:\n  variables:\n    A: b\n    C: d\n", "project.branch", "x",
          "project:\n  variables:\n    A: b\n    C: d\n  branch: x\n"),
         ("project:\n  branch: x\n", "project.branch", "2026", "project:\n  branch: '2026'\n"),
-        ("project:\n  branch: x\n", "project.health", "#a: b", "project:\n  branch: x\n  health: '#a: b'\n"),
+        ("project:\n  branch: x\n", "project.image_file", "#a: b", "project:\n  branch: x\n  image_file: '#a: b'\n"),
         ("project:\n  image: a/b\n", "project.image", "", "project:\n  image: null\n"),
         ("ports: {app: abc} # was wrong\n", "ports.app", "9", "ports: {app: 9} # was wrong\n"),
         ("timeouts: {sync: 1}\n", "timeouts.sync", "0.5", "timeouts: {sync: 0.5}\n"),
@@ -255,6 +266,8 @@ def test_every_setting_can_be_set_in_the_new_file_below_its_commented_default(fi
     template.init(file)
     before, setting = template.text().splitlines(), facts.find(key)
     word = {int: "17", bool: "true", float: "17.5", str: "some/text", Path: "/some/where"}[setting.kind]
+    word = {"domain": "x.test", "project.health": "/some"}.get(key, word)
+    word = "some" if key in forms.FORMS and not forms.FORMS[key].fits(word) else word
     word = setting.choices[-1] if setting.choices else word
     edit.put(file, key, word, {})
     after = file.read_text().splitlines()

@@ -25,7 +25,7 @@ def test_the_file_beats_the_default_and_a_variable_beats_the_file(load):
 
 
 def test_a_variable_that_is_no_yaml_is_a_text(load):
-    assert load(LAB_PROJECT_HEALTH="[up").project.health == "[up"
+    assert load(LAB_PROJECT_BRANCH="[up").project.branch == "[up"
     with pytest.raises(UsageError, match=r"ports\.app must be a whole number"):
         load(LAB_PORTS_APP="[9")
 
@@ -55,6 +55,16 @@ def test_a_source_is_relative_to_the_file(load, tmp_path):
         ("project: {path: hichat}", "project.path must be a group and a name", ""),
         ("project: {branch: k8s-config}", "project.branch and project.config_branch are both k8s-config", "differ"),
         ("ports: {gitlab: 5050}", "ports.gitlab and ports.registry are both 5050", ""),
+        ("name: Lab", "name must be a DNS label", ""),
+        ("name: a23456789012345678901234x", "name must be a DNS label of at most 24", ""),
+        ("domain: lab_test", "domain must be a domain", ""),
+        ("domain: dev.localhost", "domain must be a domain in lower case such as lab.test, not localhost", ""),
+        ("project: {namespace: my_ns}", "project.namespace must be a DNS label", ""),
+        ("project: {deployment: -web}", "project.deployment must be a DNS label", ""),
+        ("project: {health: health}", "project.health must be a path that begins with /", ""),
+        ("mirrors: {dockerhub: mirror.example.com}", "mirrors.dockerhub must be a registry's host", ""),
+        ("mirrors: {docker.io: 'ftp://mirror'}", "mirrors.docker.io must be a mirror as [http://]HOST", ""),
+        ("mirrors: {docker.io: 'mirror.example.com/a b'}", "mirrors.docker.io must be a mirror", ""),
         ("- a\n- b", "must hold keys and values, not a list", ""),
         ("a: [", "not valid YAML", ""),
     ],
@@ -65,6 +75,19 @@ def test_a_wrong_file_is_refused_with_its_key(load, text, problem, hint):
     assert problem in caught.value.problem
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: a2345678901234567890123x",
+        "domain: test",
+        "project: {health: /}",
+        "mirrors: {docker.io: 'http://10.0.0.5:5000/hub', 'reg.corp:5000': m.example.com, localhost: a}",
+    ],
+)
+def test_a_text_of_the_right_form_is_taken(load, text):
+    assert load(text) != settings.Settings()
 
 
 def test_an_empty_key_or_group_is_as_good_as_none(load):

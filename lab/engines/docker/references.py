@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lab.errors import UsageError
+from lab.forms import MIRROR
 
 HUB = "docker.io"
 """What Docker calls its Hub in references; the API answers at `HUB_API`."""
@@ -15,7 +16,6 @@ _ALIASES = (HUB_API, "index.docker.io", "hub.docker.com", "docker.com")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
 _TAG = re.compile(r"\w[\w.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_MIRROR = re.compile(r"(?:(https?)://)?([a-z0-9.-]+(?::\d+)?)(/[a-z0-9._/-]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _registry(name: str) -> str:
 
 
 def _mirror(name: str, value: str) -> Mirror:
-    found = _MIRROR.fullmatch(value.strip())
+    found = re.fullmatch(MIRROR.pattern, value.strip())
     if not found:
         raise UsageError(
             "LAB-IMAGE-03", f"mirrors: {name} needs a mirror as HOST[:PORT][/PREFIX].", evidence=f"it is {value!r}",
