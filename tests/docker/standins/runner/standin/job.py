@@ -17,7 +17,7 @@ from lab.emulator.runner.environment import Variables, runner_variables
 from lab.emulator.runner.trace import Masker, Trace
 
 BUILDS = Path("/builds")
-UPDATE_EVERY, KEEP_ALIVE = 1.0, 15.0
+UPDATE_EVERY, KEEP_ALIVE = 1.0, 3.0
 """Seconds: between two pieces of the trace, and of silence until GitLab is asked about the job (upstream 3 and 30)."""
 _AFTER_SCRIPT = 300.0
 
