@@ -207,11 +207,12 @@ class Cluster:
             return ask()
         except client.ApiException as error:
             evidence = _message(error.body) or str(error.reason)
-            status = error.status or None  # 0 stands for a TLS failure
+            if not error.status:  # a TLS failure
+                raise _silent(what, evidence) from error
             raise RemoteError(
                 "LAB-KUBE-03",
-                f"Kubernetes answered {status} to {what}.",
-                status=status,
+                f"Kubernetes answered {error.status} to {what}.",
+                status=error.status,
                 evidence=evidence,
                 hint="`invoke up` mends what the lab has wired; `invoke logs emulator` says more.",
             ) from error
@@ -224,13 +225,17 @@ class Cluster:
                 hint="`invoke up` installs what the lab needs.",
             ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise RemoteError(
-                "LAB-KUBE-02",
-                "Kubernetes does not answer.",
-                status=None,
-                evidence=f"{what}: {cause(error)}"[:_SHOWN],
-                hint="`invoke status` shows what runs; `invoke up` starts what does not.",
-            ) from error
+            raise _silent(what, cause(error)) from error
+
+
+def _silent(what: str, seen: str) -> RemoteError:
+    return RemoteError(
+        "LAB-KUBE-02",
+        "Kubernetes does not answer.",
+        status=None,
+        evidence=f"{what}: {seen}"[:_SHOWN],
+        hint="`invoke status` shows what runs; `invoke up` starts what does not.",
+    )
 
 
 def _connect(kubeconfig: Path, timeout: float) -> Any:

@@ -37,6 +37,7 @@ def run(
     stdin: str = "",
     check: bool = True,
     secrets: Iterable[str] = (),
+    keep: Sequence[int] = (),
 ) -> Completed:
     """Run a program to its end.
 
@@ -48,6 +49,7 @@ def run(
         stdin: text given to the program.
         check: raise when the exit code is not 0.
         secrets: values replaced by ``[masked]`` in everything that is returned or raised.
+        keep: open files that the program inherits, such as a lock that it holds even when this task is killed.
 
     Raises:
         TimedOut: the time was over.
@@ -57,7 +59,7 @@ def run(
     try:
         process = subprocess.Popen(
             words, cwd=cwd, env={**os.environ, **(env or {})}, text=True, errors="replace", start_new_session=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=keep,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise LabError("LAB-CMD-01", f"{words[0]} is not installed.", hint=f"Install {words[0]}.") from error

@@ -102,8 +102,7 @@ class K3dCluster:
     def _probe(self, _context: StepContext) -> Probe:
         if not self._nodes.all():
             return Needed("there is none")
-        resting = self._nodes.resting()
-        other = self._nodes.differences(self._wanted) or self._nodes.registries(self._registries) or resting
+        other = self._nodes.differences(self._wanted) or self._pulling() or self._nodes.resting()
         if other:
             return Needed("; ".join(other))
         if not self._kubeconfig.exists() or not kubeconfig.joined(self._personal, self._kubeconfig):
@@ -114,7 +113,8 @@ class K3dCluster:
         return Needed(seen.observation) if isinstance(seen, Pending) else Satisfied(seen)
 
     def _act(self, context: StepContext) -> str:
-        said, fresh = self._exist(context)
+        with self._k3d.alone(context):
+            said, fresh = self._exist(context)
         for node, memory in self._unlimited():
             with self._site.daemon.asking(f"limit the memory of {node.name}"):
                 node.update(mem_limit=memory, memswap_limit=-1)
@@ -128,14 +128,16 @@ class K3dCluster:
         found, other = self._nodes.all(), self._nodes.differences(self._wanted)
         if not found or other:
             return self._create(context, other if found else []), True
-        if self._nodes.registries(self._registries):
-            context.report("giving k3s other registries")
+        said, pulling = "started", self._pulling()
+        if pulling:
+            context.report("; ".join(pulling))
             self._nodes.stop()
             self._nodes.write_registries(self._registries)
-        if self._nodes.resting():
-            self._k3d.start(name, timeout=limit)
-            return "started", False
-        return "was running", False
+            said = "restarted with other registries, nothing lost"
+        if not self._nodes.resting():
+            return "looked after", False
+        self._k3d.start(name, timeout=limit)
+        return said, False
 
     def _create(self, context: StepContext, other: Sequence[str]) -> str:
         config, held = self._config, self._nodes.published()
@@ -153,6 +155,10 @@ class K3dCluster:
             self._nodes.remove()
             raise
         return f"made anew with empty volumes, because {'; '.join(other)}" if other else "created"
+
+    def _pulling(self) -> list[str]:
+        """The nodes that pull from other registries than they should."""
+        return [f"{name} pulls from other registries" for name in self._nodes.registries(self._registries)]
 
     def _settle(self, context: StepContext, *, helped: bool) -> list[str]:
         """Wait until the cluster serves; one that was there before is helped along when that takes long."""

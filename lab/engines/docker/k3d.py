@@ -6,11 +6,12 @@ cluster's token in labels and environment of every container, so nothing it prin
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import re
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab.causes import Evidence
@@ -20,8 +21,10 @@ from lab.engines.docker.site import Site
 from lab.errors import LabError, TimedOut
 from lab.plan import StepContext
 from lab.shell import Completed, run
+from lab.waiting import Pending
 
 PROGRAM = "k3d"
+_LOCK, _TEMPORARY = "k3d.lock", "k3d.tmp"
 _QUICK = 30.0
 """Seconds for a call that only reads."""
 _SHOWN, _WIDTH = 12, 600
@@ -41,6 +44,7 @@ class K3d:
     def __init__(self, site: Site, log: Callable[[], str] = str) -> None:
         self._site = site
         self._log = log
+        self._held: tuple[int, ...] = ()
 
     def present(self) -> Path | None:
         """The program that fits: the one on PATH, else the one in .lab/bin, else None."""
@@ -65,6 +69,28 @@ class K3d:
                     evidence=version(found) or "it gives no version", hint=f"Remove {found}, then invoke up.",
                 )  # fmt: skip
         return found
+
+    @contextlib.contextmanager
+    def alone(self, context: StepContext) -> Iterator[None]:
+        """Keep every other k3d of this lab out, also one that a killed task has left at work.
+
+        What k3d runs inherits the lock, so it is free only when k3d has ended.
+        """
+
+        def locked() -> bool | Pending:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Pending("another k3d is at work")
+            return True
+
+        with self._site.state.path(_LOCK).open("a") as lock:
+            context.wait("an earlier k3d to end", locked, timeout=self._site.settings.timeouts.cluster)
+            self._held = (lock.fileno(),)
+            try:
+                yield
+            finally:
+                self._held = ()
 
     def create(self, config: str, *, timeout: float) -> None:
         """Create the cluster that a configuration file describes, and wait until its nodes run.
@@ -91,16 +117,19 @@ class K3d:
         if program is None:
             raise LabError("LAB-K3D-02", "The k3d program is not here.", hint="invoke up downloads it.")
         what = f"k3d {' '.join(words[:2])}"
-        with tempfile.TemporaryDirectory(dir=self._site.state.path("k3d.yaml").parent, prefix=".k3d-") as folder:
-            try:
-                done = run([program, *words], timeout=timeout, env=self._environ(folder), check=False)
-            except TimedOut as error:
-                raise failure(what, error.problem, self._log(), otherwise=error) from error
+        folder = self._site.state.path(_TEMPORARY)
+        folder.mkdir(exist_ok=True)
+        try:
+            done = run([program, *words], timeout=timeout, env=self._environ(folder), check=False, keep=self._held)
+        except TimedOut as error:
+            raise failure(what, error.problem, self._log(), otherwise=error) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         if done.code:
             raise failure(what, done.stdout + done.stderr, self._log())
         return done
 
-    def _environ(self, folder: str) -> dict[str, str]:
+    def _environ(self, folder: Path) -> dict[str, str]:
         """k3d's surroundings. It leaves a copy of its configuration in TMPDIR, hence a folder of its own."""
         return {
             **self._site.daemon.environ,
@@ -109,7 +138,7 @@ class K3d:
             "K3D_IMAGE_LOADBALANCER": images.reference(self._site, "k3d-proxy"),
             "K3D_IMAGE_TOOLS": images.reference(self._site, "k3d-tools"),
             "KUBECONFIG": str(self._site.state.path("kubeconfig")),
-            "TMPDIR": folder,
+            "TMPDIR": str(folder),
         }
 
     def _fits(self, program: Path) -> bool:
