@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,7 +21,6 @@ from lab import (
     follow,
     logs,
     plan,
-    reset,
     settings,
     status,
     verify,
@@ -37,11 +34,12 @@ from lab.doctor import ThisMachine, examine, require
 from lab.doctor.consult import consult
 from lab.engines import choice
 from lab.engines.base import Engine, LogSource
-from lab.errors import CheckFailed, Interrupted, UsageError
+from lab.errors import CheckFailed, UsageError
 from lab.journal import Journal, recording
 from lab.junit import as_junit
 from lab.model import Check, Endpoints
 from lab.names import Names
+from lab.removal import Removal
 from lab.running import Running
 from lab.state import State
 
@@ -135,7 +133,7 @@ class Lab:
         self.console.document({"type": "engine", "name": chosen.name, "why": chosen.why})
         steps = self._steps(built)
         if explain:
-            self._explain(steps)
+            self._running.explain(steps)
             return
         require(self._machine(), self.settings, chosen.name)
         if dry:
@@ -150,7 +148,7 @@ class Lab:
                 from lab import timings  # noqa: PLC0415 - as in timings
 
                 timings.show_run(self.console, self.state.folder)
-        self._summary()
+        self._running.summary(built.endpoints())
 
     def _steps(self, engine: Engine) -> list[plan.Step]:
         wired = wiring.steps(
@@ -159,33 +157,6 @@ class Lab:
             evidence=engine.evidence,
         )  # fmt: skip
         return [*engine.steps(), *wired]
-
-    def _explain(self, steps: Sequence[plan.Step]) -> None:
-        for step in plan.order(steps):
-            self.console.document(
-                {
-                    "type": "step", "event": "explained", "step": step.name, "title": step.title,
-                    "needs": step.needs, "explain": step.explain,
-                }
-            )  # fmt: skip
-            after = f"(after {', '.join(step.needs)})" if step.needs else ""
-            self.console.line()
-            self.console.row((Cell(f"{step.name}:"), Cell(step.title)), after)
-            for text in step.explain.splitlines():
-                self.console.line(f"    {text}")
-
-    def _summary(self) -> None:
-        points, project = self.endpoints(), self.settings.project
-        self.console.line()
-        self.console.table(
-            [
-                ("GitLab", f"{points.gitlab_route}/{project.path}   (user root, password: invoke creds)"),
-                ("Registry", points.registry),
-                ("Argo CD", points.argocd),
-                ("Application", f"{points.app}/"),
-                ("Next", 'invoke clone · invoke follow · invoke smoke · invoke verify · eval "$(invoke env)"'),
-            ]
-        )
 
     def verify(self, only: Sequence[str], junit: str) -> None:
         """Print the checklist; raises CheckFailed when a check is not ok."""
@@ -329,59 +300,26 @@ class Lab:
 
     def reset(self, *, yes: bool) -> None:
         """Project, branches and namespace back to the start."""
-        self._confirm(f"Remove project {self.settings.project.path} with its commits, and begin again?", yes=yes)
-        with self._changing("reset") as journal, self.console.live():
-            self._save_project()
-            report = self._running.note(journal)
-            reset.reset(self.endpoints(), self.settings, self.state, stop=self.stop_event, report=report)
+        self._removal.reset(yes=yes)
         self.up()
 
     def stop(self) -> None:
         """Pause; `start` continues."""
-        engine = self.engine
-        with self._changing("stop") as journal:
-            self._running.said(journal, engine.stop())
+        self._removal.stop()
 
     def down(self, *, purge: bool, images: bool, yes: bool) -> None:
         """Remove processes and ports, and with ``purge`` the data."""
         if images and not purge:
             raise UsageError("LAB-FLAG-01", "--images goes with --purge.", hint="invoke down --purge --images")
-        if not self.state.fact("engine"):
+        if self.state.fact("engine"):
+            self._removal.down(purge=purge, images=images, yes=yes)
+        else:
             removed = self.supplies.remove() if images else ""
             self.console.line(removed or "There is no lab here; nothing to remove.")
-            return
-        if purge:
-            self._confirm(f"Remove the lab with everything in {self.state.folder}?", yes=yes)
-        engine = self.engine
-        with self._changing("down") as journal:
-            if purge:
-                self._save_project()
-            self._running.said(journal, engine.down())
-            if purge:
-                self.console.line(engine.purge(images=images))
-                self.state.remove()
-                self.console.line(f"Removed {self.state.folder}.")
 
-    def _save_project(self) -> None:
-        """Write a git bundle beside lab.yaml before anything with commits in it goes away."""
-        if not self.engine.has_data():
-            return  # it was never started: there are no commits
-        outcomes = plan.run(self.engine.steps(), stop=self.stop_event)
-        error = next((outcome.error for outcome in outcomes if outcome.error), None)
-        if error:
-            raise error
-        name = f"{self.settings.project.name}-{time.strftime('%Y%m%d-%H%M%S')}.bundle"
-        saved = checkout.bundle(self.endpoints(), self.settings, self.state, self.home / name)
-        if saved:
-            self.console.line(f"Saved every branch of {self.settings.project.path} in {saved} (git clone reads it).")
-
-    def _confirm(self, question: str, *, yes: bool) -> None:
-        if yes:
-            return
-        if not sys.stdin.isatty():
-            raise UsageError("LAB-ASK-01", question, hint="Nobody can answer here; add --yes.")
-        if not self.console.ask(question):
-            raise Interrupted("Nothing was changed.")
+    @property
+    def _removal(self) -> Removal:
+        return Removal(self._running, self.engine, self.home, self._changing)
 
     @property
     def _running(self) -> Running:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from lab import plan
 from lab.causes import Diagnosis
-from lab.console import Console
+from lab.console import Cell, Console
 from lab.errors import Interrupted
 from lab.journal import Journal
-from lab.model import Hop
+from lab.model import Endpoints, Hop
 from lab.settings import Settings
 from lab.state import State
 
@@ -88,6 +88,34 @@ class Running:
         """Tell both what was done."""
         journal.note(text)
         self.console.line(text)
+
+    def explain(self, steps: Sequence[plan.Step]) -> None:
+        """Show what a person would have typed for each step."""
+        for step in plan.order(steps):
+            self.console.document(
+                {
+                    "type": "step", "event": "explained", "step": step.name, "title": step.title,
+                    "needs": step.needs, "explain": step.explain,
+                }
+            )  # fmt: skip
+            after = f"(after {', '.join(step.needs)})" if step.needs else ""
+            self.console.line()
+            self.console.row((Cell(f"{step.name}:"), Cell(step.title)), after)
+            for text in step.explain.splitlines():
+                self.console.line(f"    {text}")
+
+    def summary(self, points: Endpoints) -> None:
+        """Where everything is, and what to do next."""
+        self.console.line()
+        self.console.table(
+            [
+                ("GitLab", f"{points.gitlab_route}/{self.settings.project.path}   (user root, password: invoke creds)"),
+                ("Registry", points.registry),
+                ("Argo CD", points.argocd),
+                ("Application", f"{points.app}/"),
+                ("Next", 'invoke clone · invoke follow · invoke smoke · invoke verify · eval "$(invoke env)"'),
+            ]
+        )
 
     def _report(self, outcomes: Sequence[plan.Outcome], *, dry: bool) -> None:
         self.console.mask(self.state.secrets())
