@@ -1,11 +1,12 @@
 """Names of images, mirrors, the table of pins, and sizes: all of it without a Docker engine."""
 
 import json
+import ssl
 
 import pytest
 import yaml
 
-from lab.engines.docker import images, mirrors, references, sizes
+from lab.engines.docker import certificate, images, mirrors, references, sizes
 from lab.engines.docker.pins import PINS
 from lab.engines.docker.site import Site
 from lab.errors import MachineError, UsageError
@@ -96,7 +97,7 @@ def test_the_table_agrees_with_the_files_that_name_images():
 def test_nodes_ask_the_registry_over_http_and_docker_hub_through_the_cache(tmp_path):
     found = yaml.safe_load(mirrors.registries_yaml(make(tmp_path)))["mirrors"]
     assert found["gitlab.lab.test:5050"] == {"endpoint": ["http://gitlab.lab.test:5050"]}
-    assert found["docker.io"] == {"endpoint": ["http://lab-cache:5000", "https://registry-1.docker.io"]}
+    assert found["docker.io"] == {"endpoint": ["https://lab-cache:5000", "https://registry-1.docker.io"]}
     assert found["quay.io"] == {"endpoint": ["https://quay.io"]}
     assert found["public.ecr.aws"] == {"endpoint": ["https://public.ecr.aws"]}
 
@@ -104,7 +105,7 @@ def test_nodes_ask_the_registry_over_http_and_docker_hub_through_the_cache(tmp_p
 def test_nodes_ask_the_mirrors(tmp_path):
     site = make(tmp_path, mirrors={"docker.io": "http://hub.lan:5000", "quay.io": "m.example.com/quay.io"})
     found = yaml.safe_load(mirrors.registries_yaml(site))["mirrors"]
-    assert found["docker.io"] == {"endpoint": ["http://lab-cache:5000", "http://hub.lan:5000"]}
+    assert found["docker.io"] == {"endpoint": ["https://lab-cache:5000", "http://hub.lan:5000"]}
     assert found["quay.io"] == {"endpoint": ["https://m.example.com"], "rewrite": {"^(.*)$": "quay.io/$1"}}
     assert mirrors.cache_upstream(site) == "http://hub.lan:5000"
     assert images.build_arguments(site) == {}
@@ -124,14 +125,14 @@ def test_a_prefix_reaches_builds_through_the_dockerfile(tmp_path):
     assert images.build_arguments(site) == {"PYTHON_IMAGE": wanted}
     site.state.put_fact(images.STOCK, {"images": {}})
     assert images.build_arguments(site) == {}
-    assert json.loads(mirrors.daemon_json(site)) == {"registry-mirrors": ["http://lab-cache:5000"]}
+    assert json.loads(mirrors.daemon_json(site)) == {"registry-mirrors": ["https://lab-cache:5000"]}
 
 
 def test_jobs_ask_the_cache_and_then_the_mirror(tmp_path):
-    assert json.loads(mirrors.daemon_json(make(tmp_path))) == {"registry-mirrors": ["http://lab-cache:5000"]}
+    assert json.loads(mirrors.daemon_json(make(tmp_path))) == {"registry-mirrors": ["https://lab-cache:5000"]}
     site = make(tmp_path, mirrors={"docker.io": "hub.lan:5000"}, name="seat-3")
     assert json.loads(mirrors.daemon_json(site)) == {
-        "registry-mirrors": ["http://seat-3-cache:5000", "https://hub.lan:5000"]
+        "registry-mirrors": ["https://seat-3-cache:5000", "https://hub.lan:5000"]
     }
 
 
@@ -141,7 +142,7 @@ def test_with_a_stock_the_cache_asks_nobody_and_has_every_registry(tmp_path):
     found = yaml.safe_load(mirrors.registries_yaml(site))["mirrors"]
     assert mirrors.cache_upstream(site) == ""
     assert all(
-        entry["endpoint"][0] == "http://lab-cache:5000" for name, entry in found.items() if "lab.test" not in name
+        entry["endpoint"][0] == "https://lab-cache:5000" for name, entry in found.items() if "lab.test" not in name
     )
     assert not any("rewrite" in entry for entry in found.values())
 
@@ -182,3 +183,19 @@ def test_a_larger_size_has_nothing_less():
     ]
     assert all(column == sorted(column) for column in columns)
     assert not sizes.SIZES[0].argocd_extras
+
+
+def test_nodes_take_the_caches_own_certificate(tmp_path):
+    configs = yaml.safe_load(mirrors.registries_yaml(make(tmp_path)))["configs"]
+    assert configs == {"lab-cache:5000": {"tls": {"insecure_skip_verify": True}}}, "no credentials stand there"
+
+
+def test_the_caches_certificate_is_made_once_and_names_it(tmp_path):
+    site = make(tmp_path)
+    first = certificate.of(site)
+    assert certificate.of(site) == first
+    assert (tmp_path / ".lab/secrets/cache-certificate").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "c.pem").write_text(first.key + first.certificate)
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / "c.pem")
+    context = ssl.create_default_context(cadata=first.certificate)
+    assert context.cert_store_stats()["x509_ca"] == 1

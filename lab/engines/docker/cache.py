@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.engines.base import LogSource
-from lab.engines.docker import containers, images, mirrors, stock
+from lab.engines.docker import certificate, containers, images, mirrors, stock
 from lab.engines.docker.site import Site
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 
 _DIND = "/lab-dind"
-_FILE = f"{_DIND}/daemon.json"
+_CERTIFICATE, _KEY = "/lab-cache.crt", "/lab-cache.key"
 _STOP = 5
 
 
@@ -40,7 +40,8 @@ class Cache:
             ),
             Step(
                 "dind", "daemon.json for the Docker daemons in jobs", self._probe_dind, self._act_dind, ("cache",),
-                f"docker cp daemon.json {self._name}:{_FILE}",
+                f"docker cp daemon.json {self._name}:{_DIND}/daemon.json\n"
+                f"docker cp cache.crt {self._name}:{_DIND}/certs.d/{mirrors.cache_host(self._site)}/ca.crt",
             ),
         ]  # fmt: skip
 
@@ -99,13 +100,17 @@ class Cache:
         upstream = mirrors.cache_upstream(self._site)
         return {
             "image": images.reference(self._site, "cache"),
-            "environment": {"REGISTRY_PROXY_REMOTEURL": upstream} if upstream else {},
+            "environment": {
+                "REGISTRY_HTTP_TLS_CERTIFICATE": _CERTIFICATE,
+                "REGISTRY_HTTP_TLS_KEY": _KEY,
+                **({"REGISTRY_PROXY_REMOTEURL": upstream} if upstream else {}),
+            },
             "network": self._site.names.network,
             "volumes": [f"{self._name}:{stock.STORAGE}", f"{self._site.names.dind}:{_DIND}"],
         }
 
     def _digest(self) -> str:
-        return containers.digest(**self._wanted())
+        return containers.digest(**self._wanted(), certificate=certificate.of(self._site).certificate)
 
     def _probe(self, _context: StepContext) -> Probe:
         container = self._site.ours("containers", self._name)
@@ -121,21 +126,33 @@ class Cache:
         return Needed(f"{len(lacking)} images of the stock are not in it") if lacking else Satisfied(state)
 
     def _act(self, context: StepContext) -> str:
-        container = self.create()
+        container, own = self.create(), certificate.of(self._site)
+        containers.put(self._site, container, _CERTIFICATE, own.certificate)
+        containers.put(self._site, container, _KEY, own.key)
         if stock.on(self._site):
             stock.fill(self._site, container, context)
         with self._site.daemon.asking(f"start {self._name}"):
             container.start()
         return f"from {mirrors.cache_upstream(self._site) or 'its stock'}"
 
+    def _shared(self) -> dict[str, str]:
+        """What Docker daemons in jobs find at /etc/docker, by path."""
+        return {
+            "daemon.json": mirrors.daemon_json(self._site),
+            f"certs.d/{mirrors.cache_host(self._site)}/ca.crt": certificate.of(self._site).certificate,
+        }
+
     def _probe_dind(self, _context: StepContext) -> Probe:
         container = self._site.ours("containers", self._name)
-        found = containers.take(self._site, container, _FILE) if container is not None else None
-        if found is None:
+        if container is None:
             return Needed("it does not exist")
-        return Satisfied() if found == mirrors.daemon_json(self._site) else Needed("it names other addresses")
+        for path, text in self._shared().items():
+            if containers.take(self._site, container, f"{_DIND}/{path}") != text:
+                return Needed(f"{path} is not as it should be")
+        return Satisfied()
 
     def _act_dind(self, _context: StepContext) -> str:
         container = self._site.ours("containers", self._name)
-        containers.put(self._site, container, _FILE, mirrors.daemon_json(self._site), mode=0o644)
+        for path, text in self._shared().items():
+            containers.put(self._site, container, path, text, mode=0o644, below=_DIND)
         return f"Docker Hub through {mirrors.cache_url(self._site)}"

@@ -27,19 +27,24 @@ def digest(**what: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def put(site: Site, container: Any, path: str, text: str, *, mode: int = 0o600, owner: int = 0) -> None:
+def put(
+    site: Site, container: Any, path: str, text: str, *, mode: int = 0o600, owner: int = 0, below: str = ""
+) -> None:
     """Write one file into a container, running or not; its volumes count.
+
+    Its folder must exist; with ``below``, only that folder must, and ``path`` is relative to it.
 
     Files travel this way and not by bind mounts, which Docker Desktop resolves in another machine.
     """
     where, data = PurePosixPath(path), text.encode()
+    folder, name = (below, path) if below else (str(where.parent), where.name)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo(where.name)
+        entry = tarfile.TarInfo(name)
         entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, owner, owner
         archive.addfile(entry, io.BytesIO(data))
     with site.daemon.asking(f"write {path} into {container.name}"):
-        container.put_archive(str(where.parent), buffer.getvalue())
+        container.put_archive(folder, buffer.getvalue())
 
 
 def take(site: Site, container: Any, path: str) -> str | None:
