@@ -69,10 +69,11 @@ class StepContext:
         hint: str = "",
         diagnose: Gather | None = None,
     ) -> T:
-        """`wait_until`, ended by this run's stop event and reporting to this run's display."""
+        """`wait_until`, ended by this run's stop event; reports to this run's display what it waits for and sees."""
         return wait_until(
             what, probe, timeout=timeout, interval=interval, longest=longest,
-            stop=self.stop, report=self.report, hint=hint, diagnose=diagnose, diagnosed=self.diagnosed,
+            stop=self.stop, report=lambda seen: self.report(f"{what}: {seen}"), hint=hint,
+            diagnose=diagnose, diagnosed=self.diagnosed,
         )  # fmt: skip
 
 

@@ -1,16 +1,16 @@
-"""Whether a document of `--json` has the fields that its schema tells."""
+"""Whether a document of `--json` is as its schema tells."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from lab.console.schema import schema
+
+_VALIDATOR = Draft202012Validator(schema())
 
 
 def fits(document: dict[str, Any]) -> bool:
-    """Whether one of the schema's shapes has this type, requires nothing more and allows nothing less."""
-    return any(
-        shape["properties"]["type"]["const"] == document["type"]
-        and set(shape["required"]) <= set(document) <= set(shape["properties"])
-        for shape in schema()["oneOf"]
-    )
+    """Whether one of the schema's shapes, and only one, is that of the document."""
+    return _VALIDATOR.is_valid(document)

@@ -54,7 +54,8 @@ def consult(
     for finding in sorted(found, key=lambda finding: list(_MARKS).index(finding.state)):
         _show(finding, console)
     wrong = [finding for finding in found if finding.state in _WRONG]
-    console.line(f"\n{len(found)} looked at, {len(wrong)} to look into." + _next(found, fix=fix))
+    console.line()
+    console.row((), f"{len(found)} looked at, {len(wrong)} to look into." + _next(found, fix=fix))
     if fix and wrong:
         console.document({"type": "script", "text": doctor.script(found)})
         console.line(f"\n{doctor.script(found)}")

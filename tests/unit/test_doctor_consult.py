@@ -5,6 +5,8 @@ import json
 import threading
 from pathlib import Path
 
+from shapes import fits
+
 from lab import doctor
 from lab.console import Console
 from lab.doctor.consult import consult
@@ -79,6 +81,8 @@ def test_json_has_one_document_for_each_finding_and_nothing_else():
 
 def test_json_with_fix_has_what_was_mended_and_the_script():
     text, _, _ = consulted("wsl2-native-docker-stopped", "docker", fix=True, as_json=True)
-    kinds = [json.loads(line)["type"] for line in text.splitlines()]
+    documents = [json.loads(line) for line in text.splitlines()]
+    assert all(map(fits, documents))
+    kinds = [document["type"] for document in documents]
     assert kinds.count("mended") == 6
     assert kinds[-1] == "script"

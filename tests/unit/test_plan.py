@@ -134,7 +134,7 @@ def test_events_tell_start_waiting_and_end():
         [step("a", act=lambda c: c.wait("rain", lambda: next(answers), timeout=10, interval=0.001))],
         on_event=lambda event: seen.append((event.kind, event.detail)),
     )
-    assert seen == [("started", ""), ("waiting", "sun"), ("waiting", "clouds"), ("ended", "rain")]
+    assert seen == [("started", ""), ("waiting", "rain: sun"), ("waiting", "rain: clouds"), ("ended", "rain")]
 
 
 def test_a_group_has_a_limit_of_its_own_and_holds_nobody_else_up():
