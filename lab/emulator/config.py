@@ -41,8 +41,6 @@ class Config:
     """What ``/version`` says."""
     ingress_tls_port: int = 0
     """Where the ingress listens with TLS; 0 for nowhere."""
-    argocd: str = "built-in"
-    """``built-in``: Argo CD is simply there. ``manifest``: it lives as long as the pods of its own manifest do."""
 
     @property
     def upstream(self) -> bool:

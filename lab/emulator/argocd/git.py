@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from lab.emulator.argocd import refs
 from lab.emulator.argocd.credentials import Repository
@@ -26,8 +27,11 @@ Files = dict[str, bytes]
 class Git:
     """Fetches commits into bare repositories under ``folder``; they are a cache and are dropped at start."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, program: str = "git", resolver: AbstractResolver | None = None) -> None:
+        """``program`` fetches in place of git, ``resolver`` finds the hosts of repositories."""
         self._folder = folder
+        self._program = program
+        self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -36,7 +40,8 @@ class Git:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Cookies and proxies of the user's environment have no business here.
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        connector = aiohttp.TCPConnector(resolver=self._resolver)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def stop(self) -> None:
         """Close the client session."""
@@ -72,7 +77,7 @@ class Git:
         if code == 0:
             return
         arguments = ["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head", repository.url, commit]
-        code, _, errors = await _run(arguments, store, _login(repository))
+        code, _, errors = await _run(arguments, store, _login(repository), program=self._program)
         if code:
             command = "`git fetch origin " + commit + " --tags --force --prune` failed exit status " + str(code)
             raise SourceError(f"failed to fetch {commit}: {command}: {errors.strip()}", "Internal")
@@ -178,12 +183,12 @@ async def _git(arguments: list[str], cwd: Path, *, given: bytes = b"") -> bytes:
 
 
 async def _run(
-    arguments: list[str], cwd: Path, extra: dict[str, str] | None = None, *, given: bytes = b""
+    arguments: list[str], cwd: Path, extra: dict[str, str] | None = None, *, given: bytes = b"", program: str = "git"
 ) -> tuple[int, bytes, str]:
     """Run git; returns exit status, output and error text. A command that hangs is killed and raises `SourceError`."""
     settings = ["-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "credential.helper=", "-c", "core.hooksPath="]
     process = await asyncio.create_subprocess_exec(
-        "git", *settings, *arguments, cwd=cwd, env=_environment(cwd) | (extra or {}), start_new_session=True,
+        program, *settings, *arguments, cwd=cwd, env=_environment(cwd) | (extra or {}), start_new_session=True,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     timed_out = asyncio.Event()

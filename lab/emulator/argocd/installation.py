@@ -23,10 +23,10 @@ def install(cluster: Cluster) -> None:
     # Health stands inside the Application, as contracts F.6 shows it; upstream keeps it outside since 3.0.
     cluster.ensure(_config_map("argocd-cmd-params-cm", {"controller.resource.health.persist": "true"}))
     cluster.ensure(_config_map("argocd-rbac-cm", {}))
-    cluster.ensure(_secret("argocd-secret", {"server.secretkey": secrets.token_urlsafe(32)}))
-    cluster.ensure(_secret("argocd-initial-admin-secret", {"password": secrets.token_urlsafe(12)}))
-    cluster.ensure(_secret("argocd-redis", {"auth": secrets.token_urlsafe(12)}))
-    cluster.ensure(_default_project())
+    cluster.ensure(secret("argocd-secret", {"server.secretkey": secrets.token_urlsafe(32)}))
+    cluster.ensure(secret("argocd-initial-admin-secret", {"password": secrets.token_urlsafe(12)}))
+    cluster.ensure(secret("argocd-redis", {"auth": secrets.token_urlsafe(12)}))
+    cluster.ensure(default_project())
     for name, kind in _WORKLOADS.items():
         cluster.ensure(_workload(name, kind))
 
@@ -61,11 +61,13 @@ def _config_map(name: str, data: dict[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(name), **({"data": data} if data else {})}
 
 
-def _secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+def secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+    """A Secret of Argo CD's, from plain text."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": _meta(name), "type": "Opaque", "data": encoded(data)}
 
 
-def _default_project() -> dict[str, Any]:
+def default_project() -> dict[str, Any]:
+    """The project that Argo CD makes when it starts; it permits everything."""
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "AppProject",

@@ -23,9 +23,9 @@ from lab.emulator.component import Listener
 from lab.emulator.config import Config
 from lab.emulator.kube.store import Change, Store
 
-_WAVE_DELAY = 2.0
-"""Seconds between two waves of a sync upstream (ARGOCD_SYNC_WAVE_DELAY)."""
-_RESTART = 2.0
+WAVE_DELAY = 2.0
+"""Seconds between two waves of a sync upstream (ARGOCD_SYNCWAVE_DELAY)."""
+RESTART = 2.0
 """Seconds for which argocd-server is away upstream after a change of the webhook secret (contracts F.2, H.5)."""
 
 
@@ -46,7 +46,7 @@ class ArgoCd:
         self._git = Git(folder / "repos")
         sources = Sources(self.cluster, self._git)
         reconciler = Reconciler(
-            self.cluster, sources, self._log, SelfHeal(), wave_delay=_WAVE_DELAY if config.upstream else 0.0
+            self.cluster, sources, self._log, SelfHeal(), wave_delay=WAVE_DELAY if config.upstream else 0.0
         )
         self.controller = Controller(self.cluster, sources, reconciler, self._log)
         self.webhook = Webhook(self.cluster, self._log, self.controller.request)
@@ -62,7 +62,9 @@ class ArgoCd:
         self.controller.start()
         names = ["localhost", self._config.bind, urlsplit(self._config.argocd_url).hostname or "localhost"]
         context = await asyncio.to_thread(tls.server_context, self._config.data / "tls", sorted(set(names)))
-        self._listener = Listener(self._app(), self._config.bind, self._config.argocd_port, context)
+        app = web.Application(client_max_size=0)
+        routes(app, self.cluster, self.webhook)
+        self._listener = Listener(app, self._config.bind, self._config.argocd_port, context)
         await self._listener.start()
         self._log.info(f"argocd {installation.VERSION} (emulator) serving on port {self._config.argocd_port}")
 
@@ -74,15 +76,6 @@ class ArgoCd:
         await self.controller.stop()
         await self._git.stop()
 
-    def _app(self) -> web.Application:
-        app = web.Application(client_max_size=0)
-        app.router.add_route("*", "/api/webhook", self.webhook.handle)
-        app.router.add_get("/healthz", _healthy)
-        app.router.add_get("/api/version", _version)
-        Pages(self.cluster).add_to(app)
-        app.router.add_route("*", "/{path:.*}", _missing)
-        return app
-
     def _changed(self, change: Change) -> None:
         """Restart, as far as it can be seen, when the webhook secret changes: hooks are missed only upstream."""
         meta = change.object["metadata"]
@@ -91,8 +84,17 @@ class ArgoCd:
         secret = self.webhook.secret()
         if self._secret is not None and secret != self._secret:
             self._log.info("gitlab secret modified. restarting")
-            self.webhook.away_for(_RESTART if self._config.upstream else 0.0)
+            self.webhook.away_for(RESTART if self._config.upstream else 0.0)
         self._secret = secret
+
+
+def routes(app: web.Application, cluster: Cluster, webhook: Webhook) -> None:
+    """What argocd-server answers; after these no other route is reached."""
+    app.router.add_route("*", "/api/webhook", webhook.handle)
+    app.router.add_get("/healthz", _healthy)
+    app.router.add_get("/api/version", _version)
+    Pages(cluster).add_to(app)
+    app.router.add_route("*", "/{path:.*}", _missing)
 
 
 async def _healthy(_request: web.Request) -> web.Response:

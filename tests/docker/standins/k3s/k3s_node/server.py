@@ -15,13 +15,15 @@ from typing import Any, Protocol
 
 from k3s_node import manifests, system
 from k3s_node.arguments import VERSION
-from k3s_node.containers import Containers
-from k3s_node.dns import ClusterDns
+from k3s_node.containers import Containers, resolv_conf
+from k3s_node.dns import ClusterDns, PodResolver
 from k3s_node.network import GATEWAY, Network
 from k3s_node.registries import Registries
 from k3s_node.speech import say
 from k3s_node.unpack import unpack
 from lab.emulator import tls
+from lab.emulator.argocd.deployed import DeployedArgoCd
+from lab.emulator.argocd.git import Git
 from lab.emulator.config import Config
 from lab.emulator.database import Database
 from lab.emulator.images import pull
@@ -33,6 +35,8 @@ from lab.emulator.workloads.server import Workloads
 DATA = Path("/var/lib/rancher/k3s/server/emulator")
 IMAGES = DATA / "images"
 KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")
+ARGOCD_PORT = 8079
+"""Known to the programs of the argocd stand-in."""
 _NAMES = ("kubernetes", "kubernetes.default", "localhost", "127.0.0.1", "10.43.0.1", GATEWAY)
 
 
@@ -53,7 +57,7 @@ def configuration(arguments: Namespace) -> Config:
     names = (*_NAMES, socket.gethostname(), address(), *arguments.tls_san)
     return Config(
         data=DATA, bind="0.0.0.0", registry="", kubernetes_port=6443, app_port=80, ingress_tls_port=443,
-        components=("kubernetes",), names=tuple(dict.fromkeys(names)), kubernetes_version=VERSION, argocd="manifest",
+        components=("kubernetes",), names=tuple(dict.fromkeys(names)), kubernetes_version=VERSION,
     )  # fmt: skip
 
 
@@ -85,6 +89,7 @@ async def run(arguments: Namespace) -> None:
     database = Database(config.data / "emulator.sqlite3")
     network = Network()
     network.start()
+    _pod_files()
     started: list[Part] = []
     try:
         await _start(config, database, network, registries, started)
@@ -93,6 +98,14 @@ async def run(arguments: Namespace) -> None:
         for each in reversed(started):
             await each.stop()
         database.close()
+
+
+def _pod_files() -> None:
+    """What ``pod-git`` shows git in place of the node's own files."""
+    folder = Path("/run/k3s")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pod-resolv.conf").write_text(resolv_conf("argocd"))
+    (folder / "pod-hosts").write_text("127.0.0.1\tlocalhost\n")
 
 
 async def _start(
@@ -119,4 +132,8 @@ async def _start(
     for protocol in ("udp", "tcp"):
         network.publish("10.43.0.10", 53, 53, protocol)
     say("Cluster dns configmap has been set successfully")
+    git = Git(config.data / "argocd" / "repos", program="/opt/k3s/pod-git", resolver=PodResolver(dns))
+    argocd = DeployedArgoCd(config, api, git, GATEWAY, ARGOCD_PORT)
+    started.append(argocd)
+    await argocd.start()
     say("k3s is up and running")
