@@ -133,16 +133,16 @@ def _pack(path: Path, texts: Sequence[tuple[str, str]]) -> None:
 
 
 def _tell(console: Console, path: Path, texts: Sequence[tuple[str, str]]) -> None:
-    parts: dict[str, list[str]] = {}
-    for name, text in texts:
-        parts.setdefault(name.partition("/")[0], []).append(text if name.endswith("/ERROR.txt") else "")
-    rows = []
-    for part, errors in parts.items():
-        failed = next((" ".join(error.split())[:100] for error in errors if error), "")
-        files = len(errors) - bool(failed)
-        rows.append((part, f"{files} file{'s' if files != 1 else ''}{f'; then: {failed}' if failed else ''}"))
+    rows = [(part, _about(part, texts)) for part in dict.fromkeys(name.partition("/")[0] for name, _ in texts)]
     console.table(rows)
     console.document({"type": "support", "file": str(path), "files": [name for name, _ in texts], "parts": dict(rows)})
     console.line(f"\nWritten: {path} ({path.stat().st_size // 1024 + 1} KiB, readable by you only).")
     console.line("Secrets are masked, names and your own log lines are not. Look at it before you send it:")
     console.line(f"  tar -xzf {path}")
+
+
+def _about(part: str, texts: Sequence[tuple[str, str]]) -> str:
+    """How many files a part has, and the first reason why there are no more."""
+    mine = {name: text for name, text in texts if name.startswith(f"{part}/")}
+    errors = [" ".join(mine.pop(name).split())[:100] for name in list(mine) if name.endswith("/ERROR.txt")]
+    return "; ".join([f"{len(mine)} file{'s' if len(mine) != 1 else ''}", *errors[:1]])

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from lab import argocd, pipeline
@@ -14,6 +15,7 @@ from lab.doors import Doors
 from lab.engines.docker.inspecting import inspected
 from lab.engines.docker.site import Site
 from lab.errors import LabError
+from lab.model import Check
 from lab.support.parts import Texts
 from lab.support.subject import Subject
 
@@ -24,9 +26,11 @@ _SYSTEM = "kube-system"
 
 
 def checks(subject: Subject) -> Texts:
-    """The checklist of `verify`."""
-    words = {True: "ok", False: "failed", None: "unknown"}
-    yield "verify.txt", "".join(f"{words[one.ok]:<8}{one.id:<22} {one.evidence}\n" for one in subject.checks())
+    """What the engine says about its parts; where all of them answer, the checklist of `verify` as well."""
+    health = subject.engine().health()
+    yield "health.txt", _lines(health)
+    if all(one.ok for one in health):  # otherwise each check would wait for the same answer that does not come
+        yield "verify.txt", _lines(subject.checks())
 
 
 def logs(subject: Subject) -> Texts:
@@ -89,6 +93,11 @@ def application(subject: Subject) -> Texts:
         return
     yield "application.txt", "\n".join([argocd.summary(app), *argocd.conditions(app)]) + "\n"
     yield "application.json", _objects([app])
+
+
+def _lines(checks: Sequence[Check]) -> str:
+    words = {True: "ok", False: "failed", None: "unknown"}
+    return "".join(f"{words[one.ok]:<8}{one.id:<22} {one.evidence}\n" for one in checks)
 
 
 def _pod_logs(api: Cluster, pod: str, namespace: str) -> Texts:

@@ -74,7 +74,7 @@ def _said(change: Change) -> str:
 
 def why(link: Link) -> str:
     """What a step of the critical path had waited for beside what it needs."""
-    return f"waited {link.waited:.2f} s for a slot, until {link.freed_by} ended" if link.freed_by else ""
+    return f"(waited {link.waited:.2f} s for the slot of {link.freed_by})" if link.freed_by else ""
 
 
 def cut(text: str, room: int) -> str:
@@ -103,4 +103,5 @@ def _path(links: Sequence[Link], scale: float) -> Iterator[str]:
     yield f"Critical path: {total:.2f} s of {scale:.2f} s are in these {len(links)} steps, one after the other:"
     for link in links:
         share = f"{link.span.seconds / scale:.0%}"
-        yield f"  {link.span.seconds:7.2f} s {share:>5}  {label(link.span, 60)}{'; ' if why(link) else ''}{why(link)}"
+        about = "  ".join(text for text in (link.span.name, why(link), link.span.title) if text)
+        yield f"  {link.span.seconds:7.2f} s {share:>5}  {about}"

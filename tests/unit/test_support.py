@@ -194,9 +194,39 @@ def test_a_secret_at_the_place_of_the_cut_is_masked_first(monkeypatch):
     assert "secret" not in kept
 
 
+class Engine:
+    """As much of an engine as says how it is."""
+
+    name = "embedded"
+
+    def __init__(self, *health):
+        self._health = list(health)
+
+    def health(self):
+        return self._health
+
+
 def test_checks_are_in_it(tmp_path):
-    _, texts, _ = packed(subject(tmp_path, checks=lambda: [Check("a.b", "A", False, "why", "")]))
-    assert texts["checks/verify.txt"].split() == ["failed", "a.b", "why"]
+    engine = Engine(Check("engine.process", "Process", True, "pid 1"))
+    checks = [Check("a.b", "A", False, "why"), Check("c.d", "C", None, "why not")]
+    _, texts, _ = packed(subject(tmp_path, engine=lambda: engine, checks=lambda: checks))
+    assert texts["checks/health.txt"].split() == ["ok", "engine.process", "pid", "1"]
+    assert texts["checks/verify.txt"].split() == ["failed", "a.b", "why", "unknown", "c.d", "why", "not"]
+
+
+def test_nothing_is_checked_behind_an_engine_that_does_not_answer(tmp_path):
+    asked = []
+    engine = Engine(Check("engine.gitlab", "GitLab", False, "timed out"))
+    _, texts, told = packed(subject(tmp_path, engine=lambda: engine, checks=lambda: asked.append(1) or []))
+    assert "timed out" in texts["checks/health.txt"]
+    assert "checks/verify.txt" not in texts
+    assert asked == []
+    assert "checks    1 file\n" in told
+
+
+def test_a_part_that_failed_is_told_with_its_reason(tmp_path):
+    _, _, told = packed(subject(tmp_path))
+    assert "gitlab    0 files; There is no lab here yet." in told
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -112,7 +112,7 @@ def test_a_wait_for_a_slot_is_drawn_and_said():
     found = run(span("a", 0, 3), span("b", 0, 2), span("c", 2, 5), parallel=2)
     lines = list(chart(found, critical(found), None, 80))
     assert any("·····" in line and line.startswith("◆") for line in lines)
-    assert any("waited 2.00 s for a slot, until b ended" in line for line in lines)
+    assert any("(waited 2.00 s for the slot of b)" in line for line in lines)
 
 
 def test_a_run_that_was_killed_is_drawn():
