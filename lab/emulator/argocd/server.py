@@ -62,9 +62,7 @@ class ArgoCd:
         self.controller.start()
         names = ["localhost", self._config.bind, urlsplit(self._config.argocd_url).hostname or "localhost"]
         context = await asyncio.to_thread(tls.server_context, self._config.data / "tls", sorted(set(names)))
-        app = web.Application(client_max_size=0)
-        routes(app, self.cluster, self.webhook)
-        self._listener = Listener(app, self._config.bind, self._config.argocd_port, context)
+        self._listener = Listener(self._app(), self._config.bind, self._config.argocd_port, context)
         await self._listener.start()
         self._log.info(f"argocd {installation.VERSION} (emulator) serving on port {self._config.argocd_port}")
 
@@ -75,6 +73,11 @@ class ArgoCd:
             await self._listener.stop()
         await self.controller.stop()
         await self._git.stop()
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=0)
+        routes(app, self.cluster, self.webhook)
+        return app
 
     def _changed(self, change: Change) -> None:
         """Restart, as far as it can be seen, when the webhook secret changes: hooks are missed only upstream."""
