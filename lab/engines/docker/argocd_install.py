@@ -99,12 +99,14 @@ class ArgoCdInstall:
             return Needed("another version was installed" if noted else "it was not installed yet")
         for kind, names in noted["names"].items():
             version, _, name = kind.partition(" ")
-            live = {item["metadata"]["name"]: item for item in cluster.select((version, name), labels=_PART_OF)}
+            namespace = None if name in argocd_manifest.CLUSTER_WIDE else NAMESPACE
+            found = cluster.select((version, name), namespace, labels=_PART_OF)
+            live = {item["metadata"]["name"]: item for item in found}
             for wanted in names:
                 if wanted not in live:
                     return Needed(f"{name} {wanted} is missing")
                 expected = noted["parts"].get(wanted) if version == "apps/v1" else None
-                if expected and argocd_manifest.part({"kind": name, **live[wanted]}) != expected:
+                if expected and argocd_manifest.part(live[wanted]) != expected:
                     return Needed(f"{name} {wanted} has other images or replicas")
         other = self._differs(cluster, self._parameters())
         return Needed(other) if other else Satisfied(f"{sum(map(len, noted['names'].values()))} objects")
