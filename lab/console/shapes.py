@@ -251,6 +251,18 @@ DOCUMENTS: dict[str, list[tuple[str, Schema]]] = {
             {"file": _text("Its path."), "values": _map("Keys and values."), "written": _flag("Whether it does now.")},
         ),
     ],
+    "image": [
+        (
+            "`pull --list`: an image that the Docker engine needs.",
+            {
+                "name": _text("Short name, as in `images` of lab.yaml."), "image": _text("Its reference."),
+                "place": _choice("Who pulls it.", "host", "node", "dind"),
+                "state": _choice("Whether it is here; empty where nobody knows.", "here", "absent", ""),
+                "download_mb": _count("MB to download, about."), "unpacked_mb": _count("MB on disk, about."),
+                "about": _text("What it is for."),
+            },
+        ),
+    ],
     "mended": [("`doctor --fix`: something was mended.", {"what": _text("What was done.")})],
     "script": [("`doctor --fix`: what is left to do, as a shell script.", {"text": _text("The script.")})],
     "setting": [

@@ -55,6 +55,7 @@ def test_a_first_up_and_everything_that_looks_at_it(lab, validator):
 
 def test_what_needs_no_lab(lab, validator, tmp_path):
     assert kinds(validator, lab.documents("config.show")) == {"setting"}
+    assert kinds(validator, lab.documents("pull", "--list")) == {"image"}
     assert kinds(validator, lab.documents("explain", "LAB-REG-01")) == {"explanation"}
     (tmp_path / "app.py").write_text("print('nobody asked')\n")
     lab.git(tmp_path, "init", "-q")

@@ -94,6 +94,34 @@ def test_a_code_stands_for_one_problem():
     }
 
 
+def test_every_kind_of_json_document_is_in_the_schema():
+    from lab.console.shapes import DOCUMENTS
+
+    made = {
+        str(value.value)
+        for path in MODULES
+        if "document(" in path.read_text() and not {"emulator", "config"} & set(path.relative_to(ROOT).parts)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "type" and isinstance(value, ast.Constant)
+    }
+    assert {"step", "finding", "image"} <= made
+    assert made - {"object", "array", "string", "integer", "number", "boolean"} <= set(DOCUMENTS)
+
+
+def test_only_the_console_prints():
+    users = {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if path.relative_to(ROOT).parts[1] not in ("console", "emulator")
+        and any(
+            word in path.read_text() for word in ("sys.stdout.w", "sys.stderr.w", "print(", "import rich", "from rich")
+        )
+    }
+    assert users == set()
+
+
 def test_what_the_package_reads_beside_its_modules_is_installed_with_it():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     installed = {
