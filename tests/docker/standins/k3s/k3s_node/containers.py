@@ -84,7 +84,9 @@ class Containers:
         """Give the pod a namespace, or the node's when it asks for that."""
         if not pod.real():
             return NOWHERE
-        return self.machine.address if pod.spec.get("hostNetwork") else await self._network.attach(pod.uid)
+        return (
+            self.machine.address if pod.spec.get("hostNetwork") else await self._network.attach(pod.uid, _hostname(pod))
+        )
 
     def release(self, pod: Pod) -> None:
         """Unmount what is left before the pod's folder goes, and remove its namespace."""
@@ -95,8 +97,7 @@ class Containers:
     def variables(self, pod: Pod, spec: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
         """A container's own surroundings."""
         del spec
-        hostname = str(pod.spec.get("hostname") or pod.name)
-        return {"PATH": _PATH, "HOME": "/root", "HOSTNAME": hostname, **given}
+        return {"PATH": _PATH, "HOME": "/root", "HOSTNAME": _hostname(pod), **given}
 
     async def lay_out(
         self, pod: Pod, spec: Mapping[str, Any], image: Image, argv: list[str], variables: dict[str, str]
@@ -108,7 +109,7 @@ class Containers:
         work = spec.get("workingDir") or image.config.get("WorkingDir") or "/"
         inside(root, work).mkdir(parents=True, exist_ok=True)
         user, group = account(root, pod, spec, image)
-        space = () if pod.spec.get("hostNetwork") else (f"--net={self._network.path(pod.uid)}",)
+        space = () if pod.spec.get("hostNetwork") else self._network.entrance(pod.uid)
         enter = (
             "nsenter",
             *space,
@@ -150,8 +151,7 @@ class Containers:
         else:
             resolver = resolv_conf(pod.namespace)
         (folder / "resolv.conf").write_text(resolver)
-        name = str(pod.spec.get("hostname") or pod.name)
-        (folder / "hosts").write_text(f"127.0.0.1\tlocalhost\n{pod.address}\t{name}\n")
+        (folder / "hosts").write_text(f"127.0.0.1\tlocalhost\n{pod.address}\t{_hostname(pod)}\n")
         return [Mount("/etc/resolv.conf", folder / "resolv.conf"), Mount("/etc/hosts", folder / "hosts")]
 
     def publish(self, address: str, port: int, forward: int) -> tuple[str, int]:
@@ -163,6 +163,10 @@ class Containers:
     def withdraw(self, address: str, port: int, forward: int) -> None:
         """Take the rule away."""
         self._network.withdraw(address, port, forward)
+
+
+def _hostname(pod: Pod) -> str:
+    return str(pod.spec.get("hostname") or pod.name)
 
 
 DNS = ("10.43.0.10", 53)

@@ -109,6 +109,8 @@ class ClusterDns:
         known = self._node_hosts().get(name)
         if known:
             return self._static(packet, end, kind, known)
+        if name.endswith((".42.10.in-addr.arpa", ".43.10.in-addr.arpa")):
+            return reply(packet, end, _NXDOMAIN, [], 5)
         if name == "cluster.local" or name.endswith(".cluster.local"):
             code, addresses = self._service(name)
             return reply(packet, end, code, addresses if kind == _A else [], 5)

@@ -52,16 +52,16 @@ class Network:
             self._rules.discard(rule)
             _run(*_translation("-D", *rule))
 
-    async def attach(self, uid: str) -> str:
-        """Make the pod's namespace; returns its address."""
+    async def attach(self, uid: str, hostname: str) -> str:
+        """Make the pod's namespaces; returns its address."""
         used = set(self._taken.values())
         number = next(each for each in range(2, 255) if each not in used)
         self._taken[uid] = number
         address = str(PODS[number])
-        await asyncio.to_thread(self._attach, number, address)
+        await asyncio.to_thread(self._attach, number, address, hostname)
         return address
 
-    def _attach(self, number: int, address: str) -> None:
+    def _attach(self, number: int, address: str, hostname: str) -> None:
         space, outside = _space(number), f"veth{number}"
         _run("ip", "-batch", "-", given=(
             f"netns add {space}\nlink add {outside} type veth peer name eth0 netns {space}\n"
@@ -70,20 +70,32 @@ class Network:
         _run("ip", "-n", space, "-batch", "-", given=(
             f"addr add {address}/24 dev eth0\nlink set lo up\nlink set eth0 up\nroute add default via {GATEWAY}\n"
         ))  # fmt: skip
+        names = _names(number)
+        names.parent.mkdir(exist_ok=True)
+        names.touch()
+        _run("unshare", f"--uts={names}", "busybox", "hostname", hostname[:63])
 
-    def path(self, uid: str) -> str:
-        """The file that stands for the pod's network namespace."""
-        return f"/run/netns/{_space(self._taken[uid])}"
+    def entrance(self, uid: str) -> tuple[str, ...]:
+        """nsenter's options for the pod's namespaces."""
+        number = self._taken[uid]
+        return f"--net=/run/netns/{_space(number)}", f"--uts={_names(number)}"
 
     def detach(self, uid: str) -> None:
         """Remove the pod's namespace; nothing happens when it has none."""
         number = self._taken.pop(uid, None)
         if number is not None:
             _run("ip", "-batch", "-force", "-", given=f"link del veth{number}\nnetns del {_space(number)}\n")
+            _run("umount", str(_names(number)))
+            _names(number).unlink()
 
 
 def _space(number: int) -> str:
     return f"pod{number}"
+
+
+def _names(number: int) -> Path:
+    """The file that stands for a pod's host name."""
+    return Path(f"/run/utsns/{_space(number)}")
 
 
 def _translation(verb: str, address: str, port: int, number: int, protocol: str) -> list[str]:
