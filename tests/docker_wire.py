@@ -41,6 +41,8 @@ class Engine:
     url: str = ""
     arch: str = "amd64"
     memory: int = 8 * 1024**3
+    root: str = "/nonexistent"
+    """Where it keeps its data."""
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the name that Docker shows."""
     hub: dict[str, Events | tuple[int, str]] = field(default_factory=dict)
@@ -92,7 +94,7 @@ def engine() -> Iterator[Engine]:
             if path == "/version":
                 return self._say(200, {"ApiVersion": "1.45", "MinAPIVersion": "1.24", "Arch": fake.arch})
             if path == "/info":
-                return self._say(200, {"MemTotal": fake.memory, "Architecture": fake.arch})
+                return self._say(200, {"MemTotal": fake.memory, "Architecture": fake.arch, "DockerRootDir": fake.root})
             if (self.command, path) == ("POST", "/images/create"):
                 return self._pull()
             found = re.fullmatch(r"/images/(.+?)(/json|/tag)?", path)

@@ -1,5 +1,6 @@
 """Pulls against a pretended engine: what is asked, told, remembered, and said when it fails."""
 
+import io
 import threading
 
 import pytest
@@ -7,9 +8,12 @@ from docker_wire import engine as pretended
 from docker_wire import layers
 
 from lab import plan
-from lab.engines.docker import images
+from lab.console import Console
+from lab.engines.docker import images, supplies
+from lab.engines.docker.pins import PINS, Pin
 from lab.engines.docker.references import parse
 from lab.engines.docker.site import Site
+from lab.engines.docker.supplies import Supplies
 from lab.errors import Interrupted, LabError, MachineError, TimedOut, UsageError
 from lab.plan import Needed, Satisfied, StepContext
 from lab.settings import Settings, TimeoutSettings
@@ -305,3 +309,52 @@ def test_an_image_that_was_removed_by_hand_is_pulled_again_and_forgotten_once(en
 def test_an_image_that_cannot_be_set_is_an_error(engine, tmp_path, name):
     with pytest.raises(UsageError, match=name):
         images.steps(make(engine, tmp_path, images={name: "x:1"}))
+
+
+def test_the_table_shows_what_is_here(engine, site):
+    engine.have(RUNNER)
+    with io.StringIO() as said:
+        Supplies(site, Console(stream=said)).show()
+        lines = {line.split()[0]: line for line in said.getvalue().splitlines() if line.startswith("  ")}
+    assert " here " in lines["runner"]
+    assert " absent " in lines["gitlab"]
+    assert " absent " in lines["k3d"]
+    assert {pin.name for pin in PINS} < set(lines)
+
+
+def test_the_table_needs_no_docker(tmp_path):
+    site = Site(Settings(), State(tmp_path / ".lab"), {"DOCKER_HOST": "tcp://docker.example.com:2375"})
+    with io.StringIO() as said:
+        Supplies(site, Console(stream=said)).show()
+        assert "is on another machine" in said.getvalue()
+        assert "gitlab/gitlab-ce" in said.getvalue()
+
+
+def test_too_little_room_is_said_before_anything_is_pulled(engine, site, tmp_path, monkeypatch):
+    engine.root = str(tmp_path)
+    monkeypatch.setattr(supplies, "PINS", (*PINS, Pin("huge", "example.com/huge:1", "node", 1, 10**9, "huge")))
+    with pytest.raises(MachineError, match="too little room") as caught:
+        Supplies(site, None).fetch()
+    assert str(tmp_path) in caught.value.evidence
+    assert not pulls(engine)
+
+
+def test_a_disk_that_cannot_be_seen_is_left_to_docker(engine, site):
+    assert [step.name for step in Supplies(site, None).fetch()][-3:] == ["download.k3d", "download.argo-cd", "stock"]
+    assert not pulls(engine)
+
+
+def test_what_was_only_pulled_can_be_removed_too(engine, site):
+    assert Supplies(site, None).remove() == ""
+    engine.hub[RUNNER] = layers(10)
+    act(site)
+    assert "image gitlab/gitlab-runner:v19.3.0" in Supplies(site, None).remove()
+    assert not engine.images
+    assert not site.state.folder.exists()
+
+
+@pytest.mark.parametrize("place", [".", "no/such/folder/lab.tar"])
+def test_a_bundle_needs_a_place(engine, site, tmp_path, place):
+    with pytest.raises(UsageError, match="cannot be a bundle"):
+        Supplies(site, None).pack(tmp_path / place)
+    assert not pulls(engine)
