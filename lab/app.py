@@ -72,7 +72,7 @@ class Lab:
     @property
     def adoption(self) -> Adoption:
         """Repositories of the user's, for the task that looks into one."""
-        running = bool(self.state.fact("engine"))
+        running = bool(choice.recorded(self.state))
         return Adoption(self.file, self.environ, self.console, self.settings.project, running=running)
 
     @property
@@ -87,7 +87,7 @@ class Lab:
         Raises:
             UsageError: there is no lab yet.
         """
-        if not self.state.fact("engine"):
+        if not choice.recorded(self.state):
             raise UsageError("LAB-NONE-01", "There is no lab here yet.", hint="invoke up")
         return choice.create(choice.choose("auto", self.state, self.environ), self.settings, self.state, self.environ)
 
@@ -286,8 +286,8 @@ class Lab:
     def logs(self, component: str, *, follow: bool) -> None:
         """Print a log, and go on with it when asked."""
         sources: dict[str, LogSource] = {
-            "app": lambda going, _stop: logs.app(self.endpoints(), self.settings, follow=going),
-            "pipeline": lambda _going, _stop: logs.pipeline(self.endpoints(), self.settings),
+            "app": functools.partial(logs.app, self.endpoints(), self.settings),
+            "pipeline": functools.partial(logs.pipeline, self.endpoints(), self.settings),
             **self.engine.logs(),
         }
         if component not in sources:
@@ -311,7 +311,7 @@ class Lab:
         """Remove processes and ports, and with ``purge`` the data."""
         if images and not purge:
             raise UsageError("LAB-FLAG-01", "--images goes with --purge.", hint="invoke down --purge --images")
-        if self.state.fact("engine"):
+        if choice.recorded(self.state):
             self._removal.down(purge=purge, images=images, yes=yes)
         else:
             removed = self.supplies.remove() if images else ""

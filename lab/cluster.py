@@ -5,7 +5,9 @@ The package is imported with the first request (0.2 s). What a kind's URL is com
 
 from __future__ import annotations
 
+import functools
 import json
+import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +38,8 @@ APPLICATION: Kind = ("argoproj.io/v1alpha1", "Application")
 MANAGER = "lab"
 """Field manager of everything the lab applies; not that of Argo CD's manifest, which would take our keys away."""
 _SHOWN = 600
+_LOOK = 0.1
+"""Seconds between two looks at whether somebody wants a followed log to end."""
 _PLAIN: dict[str, Any] = {"serializer": lambda _client, document: document}
 """Answers as the documents they are, without the client's wrapper around each level."""
 
@@ -154,10 +158,16 @@ class Cluster:
         data = answer.data
         return data.decode(errors="replace") if isinstance(data, bytes) else str(data)
 
-    def follow_logs(self, pod: str, namespace: str, *, tail: int = 20) -> Iterator[str]:
-        """A pod's log line by line, until its container ends.
+    def follow_logs(
+        self, pod: str, namespace: str, *, tail: int = 20, stop: threading.Event | None = None
+    ) -> Iterator[str]:
+        """A pod's log line by line, until its container ends or ``stop`` is set.
 
-        A silent container ends it as well, after an hour: no read waits for ever.
+        A silent container ends it as well, after an hour: no read waits for ever. A read cannot be interrupted, so a
+        thread of its own does the reading.
+
+        Raises:
+            RemoteError: Kubernetes refuses, or the connection broke.
         """
         query = [("tailLines", tail), ("follow", "true")]
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
@@ -167,15 +177,18 @@ class Cluster:
                 "get", path, query_params=query, serialize=False, _request_timeout=(self._timeout, 3600)
             ),
         )
-        rest = b""
-        try:
-            for chunk in answer.stream(1 << 16):
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from (line.decode(errors="replace") for line in lines)
-        finally:
-            answer.close()
-        if rest:
-            yield rest.decode(errors="replace")
+        lines: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+        threading.Thread(target=_read_lines, args=(answer, lines.put), name="log", daemon=True).start()
+        while stop is None or not stop.is_set():
+            try:
+                line = lines.get(timeout=_LOOK)
+            except queue.Empty:
+                continue
+            if isinstance(line, Exception):
+                self._call(f"logs {pod}", functools.partial(_raise, line))
+            if not isinstance(line, str):
+                return
+            yield line
 
     def events(self, name: str, namespace: str) -> list[Document]:
         """What happened to an object, oldest first."""
@@ -236,6 +249,27 @@ def _silent(what: str, seen: str) -> RemoteError:
         evidence=f"{what}: {seen}"[:_SHOWN],
         hint="`invoke status` shows what runs; `invoke up` starts what does not.",
     )
+
+
+def _read_lines(answer: Any, tell: Callable[[str | Exception | None], None]) -> None:
+    """Tell every line of a streamed answer, and at its end None or what broke it."""
+    rest, broken = b"", None
+    try:
+        for chunk in answer.stream(1 << 16):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                tell(line.decode(errors="replace"))
+    except Exception as error:  # noqa: BLE001 - it is raised again where the lines are read
+        broken = error
+    finally:
+        answer.close()
+    if rest:
+        tell(rest.decode(errors="replace"))
+    tell(broken)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _connect(kubeconfig: Path, timeout: float) -> Any:

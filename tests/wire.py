@@ -29,7 +29,10 @@ class Request:
 
 @dataclass
 class Wire:
-    """Answers by method and path; a callable is asked each time, anything else is (status, document or text)."""
+    """Answers by method and path; a callable is asked each time, anything else is (status, document or text).
+
+    An iterator of texts is sent as they come.
+    """
 
     url: str = ""
     seen: list[Request] = field(default_factory=list)
@@ -66,6 +69,9 @@ def wire(strict: bool = True) -> Iterator[Wire]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {key.lower(): value for key, value in self.headers.items()}
             status, document = fake.answer(Request(self.command, parts.path, parse_qs(parts.query), headers, body))
+            if isinstance(document, Iterator):
+                self._stream(status, document)
+                return
             text = document if isinstance(document, str) else json.dumps(document)
             self.send_response(status)
             self.send_header("Content-Type", "text/plain" if isinstance(document, str) else "application/json")
@@ -76,6 +82,17 @@ def wire(strict: bool = True) -> Iterator[Wire]:
             self.end_headers()
             self.wfile.write(data)
             self.wfile.flush()
+
+        def _stream(self, status: int, parts: Iterator[str]) -> None:
+            """A text whose end is the end of the connection, part by part as they come."""
+            self.send_response(status)
+            self.send_header("Connection", "close")
+            for name, value in fake.headers.get(urlsplit(self.path).path, {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            for part in parts:
+                self.wfile.write(part.encode())
+                self.wfile.flush()
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 

@@ -40,15 +40,15 @@ def choose(wanted: str, state: State, environ: Mapping[str, str]) -> Choice:
     """
     if wanted not in NAMES:
         raise UsageError("LAB-ENG-03", f"There is no engine {wanted}.", hint="Engines: " + ", ".join(NAMES))
-    recorded = str((state.fact("engine") or {}).get("name", ""))
-    if recorded in NAMES[1:]:
-        if wanted not in ("auto", recorded):
+    known = recorded(state)
+    if known:
+        if wanted not in ("auto", known):
             raise UsageError(
                 "LAB-ENG-01",
-                f"This lab runs on the {recorded} engine; {wanted} was asked for.",
+                f"This lab runs on the {known} engine; {wanted} was asked for.",
                 hint="Remove the lab first: invoke down --purge",
             )
-        return Choice(recorded, "recorded by the first `up`")
+        return Choice(known, "recorded by the first `up`")
     if wanted == "embedded":
         return Choice("embedded", "asked for")
     seen = docker_state(environ)
@@ -63,10 +63,22 @@ def choose(wanted: str, state: State, environ: Mapping[str, str]) -> Choice:
     return Choice("embedded", f"Docker: {seen.words}")
 
 
+def recorded(state: State) -> str:
+    """The engine of the lab that is here: as `record` noted it, else as its traces in .lab/ tell; empty without a lab.
+
+    A note that somebody damaged must not hide a lab that runs.
+    """
+    noted = str((state.fact("engine") or {}).get("name", ""))
+    if noted in NAMES[1:]:
+        return noted
+    if (state.folder / "embedded").is_dir():
+        return "embedded"
+    return "docker" if state.fact("network") or (state.folder / "kubeconfig").exists() else ""
+
+
 def likely(wanted: str, state: State, environ: Mapping[str, str]) -> str:
     """The engine that `choose` would take, as far as one can tell; never an error: for tasks that only look."""
-    recorded = str((state.fact("engine") or {}).get("name", ""))
-    for name in (recorded, wanted):
+    for name in (recorded(state), wanted):
         if name in NAMES[1:]:
             return name
     seen = docker_state(environ)

@@ -158,10 +158,17 @@ def _act_pipeline(lab: Wiring, context: StepContext) -> str:
         raise LabError(
             "LAB-PIPE-05",
             f"The pipeline succeeded, but {project.config_branch} does not hold {project.image_file}.",
-            evidence="\n".join(f"{job['name']}: {job['status']}" for job in forge.jobs(row["id"])),
+            evidence="\n".join([*(f"{job['name']}: {job['status']}" for job in forge.jobs(row["id"])), *_hosts(lab)]),
             hint="A job of .gitlab-ci.yml has to commit the manifests with the new image to that branch.",
         )
     return f"pipeline {row['id']} succeeded"
+
+
+def _hosts(lab: Wiring) -> list[str]:
+    """Hosts that stand in the project's files: a job that talks to one of them may believe that it has pushed."""
+    if not lab.owned:
+        return []
+    return [f"hard-coded host: {line}" for line in source.inspect(lab.project).hosts]
 
 
 def _another(lab: Wiring, row: Document) -> Document:

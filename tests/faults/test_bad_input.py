@@ -104,6 +104,15 @@ def test_down_without_a_lab_is_no_error(lab):
     assert "nothing to remove" in lab.invoke("down")
 
 
+def test_down_ends_a_lab_whose_record_is_damaged(lab):
+    lab.up()
+    (lab.home / ".lab/engine.json").write_text("{")
+    assert "nothing to remove" not in lab.invoke("down")
+    for port in lab.ports.values():
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 def test_a_source_that_is_no_repository(lab, tmp_path):
     (tmp_path / "plain").mkdir()
     output = refused(lab, "up", code=2, LAB_PROJECT_SOURCE=str(tmp_path / "plain"))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from cluster_wire import Objects, kubeconfig
 from wire import wire
@@ -83,6 +86,34 @@ def test_logs_come_as_text_even_when_a_line_is_json(cluster, fake):
     assert fake.seen[-1].query["tailLines"] == ["5"]
     fake.on("GET", "/api/v1/namespaces/hichat/pods/a/log", (200, "one\ntwo\nthree"))
     assert list(cluster.follow_logs("a", "hichat")) == ["one", "two", "three"]
+
+
+def test_a_followed_log_that_says_nothing_ends_when_it_is_told_to(cluster, fake):
+    silence, stop = threading.Event(), threading.Event()
+
+    def log():
+        yield "one\n"
+        silence.wait(30)
+
+    fake.on("GET", "/api/v1/namespaces/hichat/pods/a/log", (200, log()))
+    lines = cluster.follow_logs("a", "hichat", stop=stop)
+    assert next(lines) == "one"
+    stop.set()
+    began = time.monotonic()
+    assert list(lines) == []
+    assert time.monotonic() - began < 1
+    silence.set()
+
+
+def test_a_followed_log_whose_connection_breaks_says_so(cluster, fake):
+    def log():
+        yield "one\n"
+
+    fake.headers["/api/v1/namespaces/hichat/pods/a/log"] = {"Content-Length": "100"}
+    fake.on("GET", "/api/v1/namespaces/hichat/pods/a/log", (200, log()))
+    with pytest.raises(RemoteError) as caught:
+        list(cluster.follow_logs("a", "hichat"))
+    assert caught.value.code == "LAB-KUBE-02"
 
 
 def test_logs_of_a_container_that_waits_are_empty(cluster, fake):

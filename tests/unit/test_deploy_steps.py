@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from world import SHA, P, world
 
-from lab import wiring
-from lab.errors import CheckFailed
+from lab import git, wiring
+from lab.errors import CheckFailed, LabError
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
+from lab.settings import ProjectSettings, Settings
 
 OLD = "b2" * 20
 MANIFEST = f"{P}/repository/files/k8s%2Fhichat.yaml/raw"
@@ -78,3 +79,21 @@ def test_a_pipeline_file_that_gitlab_refuses_is_shown_in_its_words(healthy):
     assert raised.value.code == "LAB-PIPE-03"
     assert words in raised.value.evidence
     assert ".gitlab-ci.yml" in raised.value.problem
+
+
+def test_a_pipeline_that_deploys_nothing_is_told_with_the_hosts_in_the_projects_files(healthy, tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "k8s").mkdir(parents=True)
+    (folder / "k8s/hichat.yaml").write_text("image: hichat\n")
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / ".gitlab-ci.yml").write_text("build:\n  script: git push http://gitlab.iceymoss/root/hichat.git\n")
+    git.git("init", "-q", "-b", "master", cwd=folder)
+    git.git("add", "-A", cwd=folder)
+    git.git("commit", "-qm", "first", cwd=folder, env=git.Person("A", "a@example.com").variables())
+    healthy.settings = Settings(project=ProjectSettings(source=folder))
+    healthy.gitlab.on("GET", MANIFEST, (404, {"message": "404 File Not Found"}))
+    healthy.gitlab.on("POST", f"{P}/pipeline", (201, {"id": 7, "status": "created", "web_url": "http://x/7"}))
+    with pytest.raises(LabError) as raised:
+        step(healthy).act(StepContext())
+    assert raised.value.code == "LAB-PIPE-05"
+    assert "hard-coded host: .gitlab-ci.yml:2 gitlab.iceymoss" in raised.value.evidence

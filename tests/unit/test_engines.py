@@ -55,6 +55,26 @@ def test_a_damaged_record_is_decided_anew(state, tmp_path):
     assert state.fact("engine")["name"] == "embedded"
 
 
+@pytest.mark.parametrize("damage", ["", "{", '{"name": "x"}'])
+def test_a_damaged_record_does_not_hide_a_lab_that_is_there(state, damage):
+    (state.path("embedded")).mkdir()
+    state.path("engine.json").write_text(damage)
+    assert choice.recorded(state) == "embedded"
+    assert choice.choose("auto", state, {}).name == "embedded"
+    with pytest.raises(UsageError, match="runs on the embedded engine"):
+        choice.choose("docker", state, {})
+
+
+def test_a_docker_lab_is_known_by_its_network_or_its_kubeconfig(state):
+    assert choice.recorded(state) == ""
+    state.put_fact("network", {"subnet": "10.9.0.0/24"})
+    assert choice.recorded(state) == "docker"
+    state.put_fact("network", None)
+    assert choice.recorded(state) == ""
+    state.path("kubeconfig").write_text("")
+    assert choice.recorded(state) == "docker"
+
+
 def test_a_socket_without_permission_is_told_apart_from_no_docker(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may open every socket")

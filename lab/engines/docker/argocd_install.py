@@ -232,10 +232,7 @@ class ArgoCdInstall:
         if not follow:
             yield from cluster.logs(name, NAMESPACE, tail=200).splitlines()
             return
-        for line in cluster.follow_logs(name, NAMESPACE, tail=200):
-            if stop.is_set():
-                return
-            yield line
+        yield from cluster.follow_logs(name, NAMESPACE, tail=200, stop=stop)
 
     def _cluster(self, timeout: float = 10.0) -> Cluster:
         return Cluster(self._site.state.folder / "kubeconfig", timeout=timeout)
