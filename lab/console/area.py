@@ -84,9 +84,11 @@ class Area:
         self._changed.set()
         self._thread.join()
         with self._lock:
-            self._draw()
-            if self._live:
-                self._live.stop()
+            try:
+                self._draw()
+            finally:
+                if self._live:
+                    self._live.stop()
 
     def _run(self) -> None:
         while not self._closing.is_set():

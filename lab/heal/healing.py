@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from lab import plan
+from lab.console import Cell
 from lab.errors import CheckFailed, Interrupted, LabError
 from lab.heal.table import Row, table
 from lab.journal import Journal
@@ -17,6 +18,8 @@ from lab.running import Running
 MACHINE = ("system.clock", "net.hosts", "wsl.network")
 """Findings of the doctor about what sleep and restarts change; nobody but a person can mend them."""
 _OFF = ("warning", "problem")
+_MARK = 10
+"""Columns of the first words of a line."""
 
 
 @dataclass
@@ -110,15 +113,15 @@ class Healing:
         titles = {step.name: step.title for step in self.steps}
         for outcome in seen:
             console.document({"type": "broken", "step": outcome.step, "why": outcome.detail})
-            mark = console.paint("✗ broken", "red")
-            console.line(f"{mark}   {outcome.step}  {titles[outcome.step]}: {outcome.detail}")
+            head = (Cell("✗ broken", _MARK, "red"), Cell(f"{outcome.step} "))
+            console.row(head, f"{titles[outcome.step]}: {outcome.detail}")
         hidden = len(broken) - len(seen)
         if hidden:
-            console.line(f"{'':11}{hidden} more steps come after that and cannot be looked at yet.")
+            console.row((Cell("", _MARK),), f"{hidden} more steps come after that and cannot be looked at yet.")
         why = self.since() if any(outcome.step in self.own for outcome in seen) else ""
         if why:
             console.document({"type": "since", "text": why})
-            console.line(f"{'':11}{why}")
+            console.row((Cell("", _MARK),), why)
         console.line()
 
     def _tell_rows(self) -> None:
@@ -137,9 +140,10 @@ class Healing:
         console = self.running.console
         for finding in findings:
             console.document({"type": "machine", "id": finding.id, "measured": finding.measured})
-            console.line(f"{console.paint('! machine', 'yellow')}  {finding.title}: {finding.measured}")
-            for text in (finding.why, *finding.remedy.splitlines()):
-                console.line(f"{'':11}{text}")
+            console.row((Cell("! machine", _MARK, "yellow"),), f"{finding.title}: {finding.measured}")
+            console.row((Cell("", _MARK),), finding.why)
+            for text in finding.remedy.splitlines():
+                console.line(f"{'':11}{text}")  # commands: not wrapped, to be copied
 
     def _tell_end(self, bad: Sequence[str], checks: int) -> None:
         mended = [row for row in self.rows.values() if row.mended]
