@@ -17,6 +17,23 @@ _HEAD = """\
 # An editor checks this file and completes its keys with the schema from: invoke config.schema > lab.schema.json
 # when the first line here is: # yaml-language-server: $schema=lab.schema.json
 """
+_CHINA = """\
+# In China, where upstream's registries are slow or closed: write these lines without "#" and the spaces behind it,
+# instead of the two keys above. Public mirrors come and go; try one first:
+# docker pull docker.m.daocloud.io/library/registry:2.8.3
+#
+#    mirrors:
+#      docker.io: docker.m.daocloud.io
+#      ghcr.io: ghcr.m.daocloud.io
+#      quay.io: quay.m.daocloud.io
+#    images:   # on Docker Hub there are these two as well
+#      helper: gitlab/gitlab-runner-helper:x86_64-v19.3.0
+#      argocd-redis: redis:8.2.3-alpine
+#
+# k3d and Argo CD's manifest come from GitHub; downloads.base below names another server for them.
+"""
+_AFTER = {"images": _CHINA}
+"""What follows a setting."""
 _WIDTH = 118
 
 
@@ -50,6 +67,7 @@ def _group(group: facts.Group) -> Iterator[str]:
         yield from _comment(setting.about + choices, indent)
         value = "" if setting.default is None else f" {scalar(setting.default)}"
         yield f"{indent}# {setting.name}:{value}"
+        yield from _AFTER.get(setting.key, "").splitlines()
 
 
 def _comment(sentence: str, indent: str) -> list[str]:

@@ -9,6 +9,7 @@ import yaml
 
 from lab import forms, settings
 from lab.config import edit, facts, origins, scalars, schema, template
+from lab.engines.docker import images
 from lab.errors import UsageError
 
 SAMPLES = [
@@ -97,6 +98,13 @@ def test_each_default_in_the_new_file_is_the_real_one_when_its_mark_is_taken_awa
     assert [value.key for value in origins.values(file, {}) if value.origin != "default"] == (
         [] if facts.find(key).default is None else [key]
     )
+
+
+def test_the_block_for_china_can_be_used_as_it_stands(file):
+    lines = [line[5:] for line in template.text().splitlines() if line.startswith("#    ")]
+    found = settings.parse("\n".join(lines), file, {})
+    assert set(found.mirrors) == {"docker.io", "ghcr.io", "quay.io"}
+    assert len(images.selected(found, "host", "node")) > len(found.images) == 2
 
 
 def test_each_setting_stands_below_its_sentence():

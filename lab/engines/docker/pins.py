@@ -34,8 +34,6 @@ class Pin:
     """MB on disk, about."""
     about: str
     chooser: Chooser = "lab"
-    optional: bool = False
-    """Whether the lab works without it, only slower or with less comfort."""
 
 
 PINS = (
@@ -54,7 +52,7 @@ PINS = (
     Pin("k3s", "rancher/k3s:v1.34.9-k3s1", "host", 80, 250, "Kubernetes"),
     Pin("k3d-proxy", "ghcr.io/k3d-io/k3d-proxy:5.9.0", "host", 25, 70, "the cluster's load balancer"),
     Pin("k3d-tools", "ghcr.io/k3d-io/k3d-tools:5.9.0", "host", 10, 25, "what k3d works with"),
-    Pin("cache", "registry:2.8.3", "host", 10, 26, "keeps what jobs and nodes pull", optional=True),
+    Pin("cache", "registry:2.8.3", "host", 10, 26, "keeps what jobs and nodes pull"),
     Pin("python", "python:3.13.15-alpine3.24", "dind", 17, 50, "base of the sample's image", "project"),
     Pin("argocd", "quay.io/argoproj/argocd:v3.5.1", "node", 200, 560, "Argo CD"),
     Pin(
@@ -65,6 +63,7 @@ PINS = (
         75,
         "Argo CD's cache",
     ),
+    Pin("argocd-dex", "ghcr.io/dexidp/dex:v2.45.0", "node", 45, 130, "Argo CD's logins, in size large"),
     Pin("mysql", "mysql:8.4.6", "node", 235, 790, "the sample's database", "project"),
     Pin("redis", "redis:8.2.3-alpine", "node", 30, 75, "the sample's cache", "project"),
     Pin("pause", "rancher/mirrored-pause:3.6", "node", 1, 1, "holds a pod's network", "k3s"),
