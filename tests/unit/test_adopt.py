@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shapes import fits
 
 from lab import assets, settings
 from lab.adopt import inspection, offers, pipeline, repository, stacks
@@ -448,6 +449,7 @@ def test_the_documents_hold_findings_offers_settings_and_the_result(tmp_path):
     adoption.adopt(str(folder), name="", write=False)
     documents = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert {document["type"] for document in documents} == {"repository", "finding", "offer", "settings", "result"}
+    assert [document for document in documents if not fits(document)] == []
     assert documents[0]["stack"] == "Python with Flask"
     assert documents[-1] == {
         "type": "result", "ready": False, "next": [f"invoke adopt {folder} --write"],
