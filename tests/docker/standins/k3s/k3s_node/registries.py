@@ -5,8 +5,9 @@ Source: k3s docs/installation/private-registry.md; endpoints and their order as 
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from lab.emulator.docker.references import DEFAULT_DOMAIN, Reference
 from lab.emulator.images import Endpoint
 
 PATH = Path("/etc/rancher/k3s/registries.yaml")
+KEPT = Path("/var/lib/rancher/k3s/agent/etc/containerd/registries.json")
 _HUB = "registry-1.docker.io"
 
 
@@ -40,6 +42,17 @@ class Registries:
         if not isinstance(found, dict) or set(found) - {"mirrors", "configs", "auths"}:
             raise ValueError(f"failed to load registry configuration: {path}: not mirrors and configs")
         return cls(found.get("mirrors") or {}, found.get("configs") or {}, default)
+
+    def keep(self, path: Path = KEPT) -> None:
+        """Write down what is in force, for the node's other programs (mode 0600)."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def kept(cls, path: Path = KEPT) -> Registries:
+        """What is in force since the start of k3s; raises OSError before the first one."""
+        return cls(**json.loads(path.read_text()))
 
     def endpoints(self, name: Reference) -> list[Endpoint]:
         """Where ``name`` is looked for, in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import os
 import signal
@@ -86,6 +87,8 @@ async def run(arguments: Namespace) -> None:
     say(f"Starting k3s {VERSION}")
     config = configuration(arguments)
     registries = Registries.read(default=not arguments.disable_default_registry_endpoint)
+    registries.keep()
+    _token(config, arguments.token)
     database = Database(config.data / "emulator.sqlite3")
     network = Network()
     network.start()
@@ -98,6 +101,20 @@ async def run(arguments: Namespace) -> None:
         for each in reversed(started):
             await each.stop()
         database.close()
+
+
+def _token(config: Config, token: str) -> None:
+    """Make the administrator's token one that agents know as well, unless there is one already."""
+    path = config.data / "kubernetes" / "token"
+    if token and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(derived(token))
+
+
+def derived(token: str) -> str:
+    """The API's token that belongs to a cluster's join token."""
+    return hashlib.sha256(f"agent {token}".encode()).hexdigest()
 
 
 def _pod_files() -> None:

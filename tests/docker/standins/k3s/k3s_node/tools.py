@@ -122,7 +122,7 @@ def _remove(names: list[str]) -> int:
 
 async def _pull(name: str, login: str) -> int:
     user, _, password = login.partition(":")
-    registries = Registries.read(default=True)
+    registries = Registries.kept()
     async with aiohttp.ClientSession() as session:
         try:
             image = await pull(
