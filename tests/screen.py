@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -17,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _CONTROL = re.compile(r"\x1b\[([0-?]*)([@-~])")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*)?\Z")
 
 
 class Screen:
@@ -96,7 +98,8 @@ class Program:
 
     def __init__(self, code: str, columns: int, rows: int, environ: dict[str, str]) -> None:
         self.screen = Screen(columns, rows)
-        self.output = ""
+        self.output, self._pending = "", ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         inner, self._go = os.pipe()
         self.pid, self._fd = pty.fork()
         if not self.pid:
@@ -153,11 +156,11 @@ class Program:
             data = os.read(self._fd, 65536)
         except OSError:  # the program has ended
             return False
-        text = data.decode(errors="replace")
-        while text.count("\x1b") and not re.search(r"\x1b\[[0-?]*[@-~][^\x1b]*\Z", text):
-            text += os.read(self._fd, 1).decode(errors="replace")
-        self.output += text
-        self.screen.feed(text)
+        text = self._pending + self._decoder.decode(data)
+        whole = _UNFINISHED.sub("", text)
+        self._pending = text[len(whole) :]
+        self.output += whole
+        self.screen.feed(whole)
         return True
 
 

@@ -207,6 +207,8 @@ def test_where_lines_cannot_be_drawn_again_there_are_plain_lines(environ):
 
 def test_a_run_that_is_over_in_a_moment_does_without_rich():
     code = """
+    import lab.console.printer
+    lab.console.printer._PATIENCE = 30
     with console.live(1):
         run([image], on_event=console.event)
     console.line(str("rich.live" in sys.modules))
