@@ -9,7 +9,7 @@ from docker_wire import layers
 
 from lab import plan
 from lab.console import Console
-from lab.engines.docker import images, supplies
+from lab.engines.docker import downloads, images, supplies
 from lab.engines.docker.pins import PINS, Pin
 from lab.engines.docker.references import parse
 from lab.engines.docker.site import Site
@@ -342,6 +342,15 @@ def test_too_little_room_is_said_before_anything_is_pulled(engine, site, tmp_pat
 def test_a_disk_that_cannot_be_seen_is_left_to_docker(engine, site):
     assert [step.name for step in Supplies(site, None).fetch()][-3:] == ["download.k3d", "download.argo-cd", "stock"]
     assert not pulls(engine)
+
+
+def test_a_k3d_that_fits_on_the_path_is_not_downloaded(site, tmp_path):
+    program = tmp_path / "k3d"
+    program.write_text(f"""#!/bin/sh\necho '{{"k3d": "{downloads.version("k3d")}"}}'\n""")
+    program.chmod(0o755)
+    there = Site(site.settings, site.state, {**site.environ, "PATH": str(tmp_path)})
+    assert "download.k3d" not in [step.name for step in Supplies(there, None).fetch()]
+    assert "download.k3d" in [step.name for step in Supplies(there, None).pack(tmp_path / "lab.tar")]
 
 
 def test_what_was_only_pulled_can_be_removed_too(engine, site):

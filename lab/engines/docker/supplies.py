@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.console import Console
 from lab.engines.docker import bundle, downloads, images
+from lab.engines.docker.k3d import PROGRAM, K3d
 from lab.engines.docker.pins import PINS
 from lab.engines.docker.site import Site
 from lab.errors import LabError, MachineError, UsageError
@@ -59,9 +60,8 @@ class Supplies:
         Raises:
             MachineError: there is too little room.
         """
-        steps = [*images.steps(self._site, "host", "dind", "node"), *downloads.steps(self._site)]
-        self._require_room()
-        return [*steps, self._stock([step.name for step in steps])]
+        present = {f"download.{PROGRAM}"} if K3d(self._site).present() else set()
+        return self._fetch(without=present)
 
     def pack(self, path: Path) -> list[Step]:
         """The steps that bring everything here and write it into a bundle.
@@ -75,7 +75,7 @@ class Supplies:
                 "LAB-BUNDLE-08", f"{path} cannot be a bundle: it is a folder, or its folder does not exist.",
                 hint="invoke bundle lab.tar",
             )  # fmt: skip
-        steps = self.fetch()
+        steps = self._fetch(without=set())  # another machine may have no k3d of its own
         _require(path.parent, sum(pin.download for pin in PINS) * _MB, "the bundle")
         return [*steps, bundle.write(self._site, path, [step.name for step in steps])]
 
@@ -96,6 +96,12 @@ class Supplies:
         said = images.remove(self._site)
         self._site.state.remove()
         return f"Removed {said or 'no image'}, and {self._site.state.folder}."
+
+    def _fetch(self, *, without: set[str]) -> list[Step]:
+        everything = [*images.steps(self._site, "host", "dind", "node"), *downloads.steps(self._site)]
+        steps = [step for step in everything if step.name not in without]
+        self._require_room()
+        return [*steps, self._stock([step.name for step in steps])]
 
     def _stock(self, needs: Sequence[str]) -> Step:
         """Note that nodes and builds can live on what is here."""
