@@ -134,7 +134,8 @@ class Adoption:
         hard = [finding for finding in seen if finding.level == "wrong"]
         hard += [finding for finding in seen if finding.level == "missing" and not _offered(finding, wanted)]
         by_hand = f"; to mend by hand: {', '.join(dict.fromkeys(finding.id for finding in hard))}" if hard else ""
-        self._console.line(f"{len(wanted)} files {'written' if write else 'offered'}{by_hand}.")
+        count = f"{len(wanted)} file{'s' * (len(wanted) != 1)}"
+        self._console.line(f"{count} {'written' if write else 'offered'}{by_hand}.")
         for label, command in zip(["Next:", *[""] * len(commands)], commands, strict=False):
             self._console.line(f"{label:<6} {command}")
         self._console.document({"type": "result", "ready": not hard and not wanted, "next": commands})

@@ -54,8 +54,14 @@ def user(text: str) -> int | None:
     return int(number) if number.isdigit() and number != "0" else None
 
 
-def findings(repository: Repository) -> Iterator[Finding]:
-    """What is to be said about the Dockerfile, which exists."""
+def findings(repository: Repository, *, port_known: bool, root_refused: bool) -> Iterator[Finding]:
+    """What is to be said about the Dockerfile, which exists.
+
+    Args:
+        repository: where it is.
+        port_known: whether the manifests say where the container listens.
+        root_refused: whether the manifests demand another user than root.
+    """
     place = repository.at(NAME)
     text = repository.read(place) or ""
     found = instructions(text)
@@ -64,14 +70,14 @@ def findings(repository: Repository) -> Iterator[Finding]:
         return
     yield Finding("dockerfile", "ok", f"port {port(text)}" if port(text) else "present", place)
     yield from (
-        Finding("dockerfile.pinned", "wrong", f"{image} is not pinned; each build may bring another one.",
+        Finding("dockerfile.pinned", "note", f"{image} is not pinned; each build may bring another one.",
                 f"{place}:{line}", "Give it a full version tag.")
         for line, image in _loose(found)
     )  # fmt: skip
     if port(text) is None:
         hint = "Add EXPOSE with the port that it listens on."
-        yield Finding("dockerfile.port", "wrong", "It names no port.", place, hint)
-    yield from _user(found, place)
+        yield Finding("dockerfile.port", "note" if port_known else "wrong", "It names no port.", place, hint)
+    yield from _user(found, place, root_refused=root_refused)
     runs = [each for each in found if each.keyword == "RUN"]
     if runs:
         said = f"RUN ({len(runs)} in all) is not emulated: this image builds on the Docker engine only."
@@ -98,16 +104,15 @@ def _loose(found: list[Instruction]) -> Iterator[tuple[int, str]]:
             stages.add(words[2].lower())
 
 
-def _user(found: list[Instruction], place: str) -> Iterator[Finding]:
+def _user(found: list[Instruction], place: str, *, root_refused: bool) -> Iterator[Finding]:
     """Kubernetes refuses to start root, or a user that is no number, where `runAsNonRoot` stands."""
     users = [each for each in _last_stage(found) if each.keyword == "USER"]
     user = users[-1].value.partition(":")[0] if users else "root"
     where = f"{place}:{users[-1].line}" if users else place
     hint = "Add USER 10001:10001 before CMD, and see to it that this user may read the files."
     if user in ("root", "0"):
-        yield Finding(
-            "dockerfile.user", "wrong", "It runs as root; the manifests here demand another user.", where, hint
-        )
+        said = "It runs as root" + ("; the manifests demand another user." if root_refused else ".")
+        yield Finding("dockerfile.user", "wrong" if root_refused else "note", said, where, hint)
     elif not user.isdigit():
         said = f"USER {user} is a name; Kubernetes can check runAsNonRoot on a number only."
         yield Finding("dockerfile.user", "note", said, where, "Write its number.")

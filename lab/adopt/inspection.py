@@ -36,7 +36,12 @@ def findings(known: Plan) -> Iterator[Finding]:
 def _dockerfile(known: Plan) -> Iterator[Finding]:
     found = known.repository
     if known.dockerfile is not None:
-        yield from dockerfile.findings(found)
+        manifests_say = known.manifests.deployment
+        yield from dockerfile.findings(
+            found,
+            port_known=known.manifests.port is not None,
+            root_refused=manifests_say is None or known.manifests.refuses_root,
+        )
         return
     elsewhere = [name for name in found.names if dockerfile.NAME.lower() in name.rpartition("/")[2].lower()]
     hint = f"git mv {found.at(elsewhere[0])} {found.at(dockerfile.NAME)}" if elsewhere else ""
@@ -51,7 +56,11 @@ def _hosts(known: Plan) -> Iterator[Finding]:
     """Hosts that stand in the files that talk to GitLab, the registry or the cluster."""
     places = dict.fromkeys([pipeline.NAME, *(each.file for each in known.manifests.objects)])
     for place in places:
-        for line, host in hosts_in(known.repository.read(place) or ""):
+        text = known.repository.read(place) or ""
+        own = {line for line, image in manifests.image_lines(text) if manifests.base(image) == known.manifests.image}
+        for line, host in hosts_in(text):
+            if place == known.manifests.image_file and line in own:
+                continue  # the pipeline writes another image there
             said = f"{host} is written into it; in the lab GitLab and the registry have other names."
             hint = "Use GitLab's variables: $CI_REGISTRY, $CI_REGISTRY_IMAGE, $CI_PROJECT_URL."
             yield Finding("hosts", "wrong", said, f"{place}:{line}", hint if place == pipeline.NAME else "")

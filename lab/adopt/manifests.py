@@ -5,21 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 
 import yaml
 
+from lab import argocd
 from lab.adopt.finding import Finding
 from lab.adopt.repository import Repository
 
 USUAL_FOLDER = "k8s"
 _FOLDERS = ("k8s", "kubernetes", "manifests", "deploy", "deployment", "deployments", "kube", "infra")
 _IMAGE_LINE = re.compile(r"^[ ]*(?:-[ ]+)?image:[ ]*[\"']?([^\s\"'#]+)")
+_OWN = ("Namespace", "Application")
+"""Kinds whose namespace says nothing about where the application lives."""
 _SERVANTS = re.compile(
     r"mysql|mariadb|postgres|redis|valkey|mongo|rabbitmq|kafka|memcached|adminer|elasticsearch|nginx"
 )
 _PUBLIC = ("docker.io", "quay.io", "ghcr.io", "gcr.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com")
 _LARGEST = 200
+_NOT_SYNCED = argocd.EXCLUDE.strip("{}").split(",")
 
 Document = dict[str, Any]
 
@@ -102,6 +107,14 @@ class Manifests:
         ports = (self.deployment.container if self.deployment else {}).get("ports")
         number = _mapping(ports[0]).get("containerPort") if isinstance(ports, list) and ports else None
         return number if isinstance(number, int) else None
+
+    @property
+    def refuses_root(self) -> bool:
+        """Whether Kubernetes would not start a container that runs as root."""
+        if self.deployment is None:
+            return False
+        pod = _mapping(_mapping(self.deployment.template.get("spec")).get("securityContext"))
+        return bool({**pod, **_mapping(self.deployment.container.get("securityContext"))}.get("runAsNonRoot"))
 
     @property
     def namespace(self) -> str:
@@ -210,7 +223,10 @@ def _probes(deployment: Manifest) -> Iterator[Finding]:
 
 
 def _namespaces(manifests: Manifests) -> Iterator[Finding]:
-    named = {each.namespace: each for each in manifests.objects if each.namespace and each.kind != "Namespace"}
+    for each in manifests.of("Application"):
+        said = "An Application in the folder that it watches would manage itself."
+        yield Finding("k8s.application", "wrong", said, each.file, "Move it elsewhere; the lab has one of its own.")
+    named = {each.namespace: each for each in manifests.objects if each.namespace and each.kind not in _OWN}
     if len(named) > 1:
         said = f"The objects name several namespaces: {', '.join(sorted(named))}."
         hint = "One application lives in one namespace: project.namespace."
@@ -241,6 +257,7 @@ def _registries(manifests: Manifests, repository: Repository) -> Iterator[Findin
 def _candidates(repository: Repository) -> list[str]:
     """YAML files where manifests are usually found, the likeliest folders first."""
     names = [name for name in repository.names if name.endswith((".yaml", ".yml")) and not name.startswith(".")]
+    names = [name for name in names if not any(fnmatch(name.rpartition("/")[2], each) for each in _NOT_SYNCED)]
     return sorted(names, key=lambda name: (_likelihood(name), name))[:_LARGEST]
 
 
