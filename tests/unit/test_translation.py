@@ -116,9 +116,10 @@ def test_links_inside_a_document_lead_somewhere(name):
 
 
 def invoked() -> list[str]:
-    """Every `invoke ...` of the page for people who know the guide."""
-    text = "".join(DOCUMENTS["docs/from-the-guide.md"])
-    return sorted(set(re.findall(r"`(invoke [^`]+)`", text)))
+    """Every `invoke TASK ...` of the documents, in the text and in code blocks."""
+    text = "".join(itertools.chain(*DOCUMENTS.values()))
+    lines = re.findall(r"`(invoke [^`-][^`]*)`", text) + re.findall(r"^(invoke [^#\n]+)", text, re.MULTILINE)
+    return sorted({line.strip() for line in lines})
 
 
 @pytest.mark.parametrize("line", invoked())
