@@ -57,7 +57,8 @@ def test_write_and_remove_exclude_each_other(tmp_path, file):
     assert file.read_text() == "127.0.0.1 localhost\n"
 
 
-def test_a_place_that_does_not_exist_is_refused_with_those_that_do(tmp_path, file):
+@pytest.mark.usefixtures("file")
+def test_a_place_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
     lab = names(tmp_path, io.StringIO(), engine="embedded")
     lab.endpoints = lambda: None
     with pytest.raises(UsageError) as caught:
