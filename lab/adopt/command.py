@@ -10,7 +10,7 @@ from pathlib import Path
 from lab import files, settings
 from lab.adopt import inspection, offers, pipeline, repository
 from lab.adopt.finding import Finding
-from lab.adopt.offers import Offer, Plan
+from lab.adopt.offers import Offer, Profile
 from lab.adopt.repository import Repository
 from lab.config import edit, facts, template
 from lab.console import Cell, Colour, Console
@@ -51,27 +51,27 @@ class Adoption:
             UsageError: the folder cannot be used, or a file cannot be written.
         """
         found = repository.look(Path(path), name)
-        plan = inspection.plan(found, self._current.config_branch)
-        seen = list(inspection.findings(plan))
-        wanted = list(offers.offers(plan))
-        self._head(plan)
+        profile = inspection.profile(found, self._current.config_branch)
+        seen = list(inspection.findings(profile))
+        wanted = list(offers.offers(profile))
+        self._head(profile)
         self._findings(seen)
         if write:
             self._write(found, wanted)
         else:
             self._show(wanted)
-        changed = self._settings(plan.settings(), write=write) if plan.buildable else []
-        self._end(plan, seen, wanted, write=write, changed=changed)
+        changed = self._settings(profile.settings(), write=write) if profile.buildable else []
+        self._end(profile, seen, wanted, write=write, changed=changed)
 
-    def _head(self, plan: Plan) -> None:
-        found = plan.repository
-        stack = plan.stack.name if plan.stack else "not recognised"
+    def _head(self, profile: Profile) -> None:
+        found = profile.repository
+        stack = profile.stack.name if profile.stack else "not recognised"
         place = str(found.root / found.folder)
-        self._console.line(f"{place}: {stack}, listens on {plan.port}, health path {plan.health}")
+        self._console.line(f"{place}: {stack}, listens on {profile.port}, health path {profile.health}")
         self._console.document(
             {"type": "repository", "root": str(found.root), "folder": found.folder, "kind": found.kind,
-             "branch": found.branch, "commits": found.commits, "stack": plan.stack.name if plan.stack else None,
-             "port": plan.port, "health": plan.health}
+             "branch": found.branch, "commits": found.commits, "stack": profile.stack.name if profile.stack else None,
+             "port": profile.port, "health": profile.health}
         )  # fmt: skip
 
     def _findings(self, seen: Sequence[Finding]) -> None:
@@ -123,10 +123,10 @@ class Adoption:
         return changed
 
     def _end(
-        self, plan: Plan, seen: Sequence[Finding], wanted: Sequence[Offer], *, write: bool, changed: Sequence[str]
+        self, profile: Profile, seen: Sequence[Finding], wanted: Sequence[Offer], *, write: bool, changed: Sequence[str]
     ) -> None:
         """What stays to be done, as commands."""
-        commands = _commands(plan, wanted, changed, write=write)
+        commands = _commands(profile, wanted, changed, write=write)
         if self._running and "project.path" in changed:
             said = f"The lab carries {self._current.path} so far, and both would answer at /."
             self._console.line(f"{said} Make room first: invoke down --purge")
@@ -141,11 +141,11 @@ class Adoption:
         self._console.document({"type": "result", "ready": not hard and not wanted, "next": commands})
 
 
-def _commands(plan: Plan, wanted: Sequence[Offer], changed: Sequence[str], *, write: bool) -> list[str]:
+def _commands(profile: Profile, wanted: Sequence[Offer], changed: Sequence[str], *, write: bool) -> list[str]:
     """From here to a running application; nothing of it is done by the lab."""
-    found = plan.repository
+    found = profile.repository
     place = shlex.quote(str(found.root))
-    if not plan.buildable:
+    if not profile.buildable:
         return []
     if not write and (wanted or changed):
         name = ["--name", found.called] if found.called else []

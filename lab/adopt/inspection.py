@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from lab.adopt import dockerfile, manifests, pipeline, repository, stacks
 from lab.adopt.finding import Finding
-from lab.adopt.offers import Plan, takes_port
+from lab.adopt.offers import Profile, takes_port
 from lab.adopt.repository import Repository
 from lab.source import hosts_in
 
 
-def plan(found: Repository, config_branch: str) -> Plan:
+def profile(found: Repository, config_branch: str) -> Profile:
     """What is known of the application."""
-    return Plan(found, stacks.recognise(found), stacks.source(found), manifests.find(found), config_branch)
+    return Profile(found, stacks.recognise(found), stacks.source(found), manifests.find(found), config_branch)
 
 
-def findings(known: Plan) -> Iterator[Finding]:
+def findings(known: Profile) -> Iterator[Finding]:
     """Every finding: git, Dockerfile, manifests, pipeline, hosts, health."""
     found = known.repository
     yield from repository.findings(found)
@@ -33,7 +33,7 @@ def findings(known: Plan) -> Iterator[Finding]:
     yield from _health(known)
 
 
-def _dockerfile(known: Plan) -> Iterator[Finding]:
+def _dockerfile(known: Profile) -> Iterator[Finding]:
     found = known.repository
     if known.dockerfile is not None:
         manifests_say = known.manifests.deployment
@@ -52,7 +52,7 @@ def _dockerfile(known: Plan) -> Iterator[Finding]:
     yield Finding("dockerfile", "missing", said, found.at(dockerfile.NAME), hint)
 
 
-def _hosts(known: Plan) -> Iterator[Finding]:
+def _hosts(known: Profile) -> Iterator[Finding]:
     """Hosts that stand in the files that talk to GitLab, the registry or the cluster."""
     places = dict.fromkeys([pipeline.NAME, *(each.file for each in known.manifests.objects)])
     for place in places:
@@ -66,7 +66,7 @@ def _hosts(known: Plan) -> Iterator[Finding]:
             yield Finding("hosts", "wrong", said, f"{place}:{line}", hint if place == pipeline.NAME else "")
 
 
-def _health(known: Plan) -> Iterator[Finding]:
+def _health(known: Profile) -> Iterator[Finding]:
     if known.health == "/" and not (known.stack and known.stack.health):
         said = "No health path was found; the lab will ask /, which must answer 200."
         yield Finding("health", "note", said, hint="invoke config.set project.health /PATH")

@@ -54,13 +54,22 @@ class Manifest:
     @property
     def template(self) -> Document:
         """A Deployment's pod template."""
-        return _mapping(_mapping(self.body.get("spec")).get("template"))
+        return _mapping(self.spec.get("template"))
+
+    @property
+    def spec(self) -> Document:
+        """Its specification."""
+        return _mapping(self.body.get("spec"))
+
+    @property
+    def pod_labels(self) -> Document:
+        """The labels of a Deployment's pods."""
+        return _mapping(_mapping(self.template.get("metadata")).get("labels"))
 
     @property
     def container(self) -> Document:
         """Its first container."""
-        containers = _mapping(self.template.get("spec")).get("containers")
-        return _mapping(containers[0]) if isinstance(containers, list) and containers else {}
+        return first(_mapping(self.template.get("spec")).get("containers"))
 
 
 @dataclass(frozen=True)
@@ -98,14 +107,13 @@ class Manifests:
         for probe in ("readinessProbe", "startupProbe", "livenessProbe"):
             path = _mapping(_mapping(container.get(probe)).get("httpGet")).get("path")
             if path:
-                return str(path)
+                return "/" + str(path).lstrip("/")
         return ""
 
     @property
     def port(self) -> int | None:
         """The container's first port."""
-        ports = (self.deployment.container if self.deployment else {}).get("ports")
-        number = _mapping(ports[0]).get("containerPort") if isinstance(ports, list) and ports else None
+        number = first((self.deployment.container if self.deployment else {}).get("ports")).get("containerPort")
         return number if isinstance(number, int) else None
 
     @property
@@ -133,7 +141,7 @@ def find(repository: Repository) -> Manifests:
             objects += [
                 Manifest(place, body) for body in yaml.safe_load_all(text) if isinstance(body, dict) and "kind" in body
             ]
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: the 30th of February
             if "kind:" in text and "{{" not in text:
                 line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
                 said = f"It is no YAML: {getattr(error, 'problem', error)}"
@@ -236,7 +244,8 @@ def _namespaces(manifests: Manifests) -> Iterator[Finding]:
 def _hosts(manifests: Manifests) -> Iterator[Finding]:
     """An Ingress that answers for one name only."""
     for ingress in manifests.of("Ingress"):
-        rules = _mapping(ingress.body.get("spec")).get("rules") or []
+        rules = ingress.spec.get("rules")
+        rules = rules if isinstance(rules, list) else []
         hosts = [str(host) for rule in rules if (host := _mapping(rule).get("host"))]
         if hosts and len(hosts) == len(rules):
             said = f"It answers for {', '.join(hosts)} only, and so not for http://localhost:8088."
@@ -278,6 +287,11 @@ def _choose(deployments: list[Manifest], repository: Repository) -> Manifest | N
 def _folder(repository: Repository, objects: list[Manifest]) -> str:
     folders = [folder for each in objects if (folder := each.file.rpartition("/")[0])]
     return folders[0] if folders else repository.at(USUAL_FOLDER)
+
+
+def first(value: object) -> Document:
+    """The first mapping of a list; empty when there is none."""
+    return _mapping(value[0]) if isinstance(value, list) and value else {}
 
 
 def _mapping(value: object) -> Document:

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lab import assets, files
 from lab.adopt import dockerfile, pipeline
-from lab.adopt.manifests import USUAL_FOLDER, Manifest, Manifests
+from lab.adopt.manifests import USUAL_FOLDER, Manifest, Manifests, first
 from lab.adopt.repository import Repository
 from lab.adopt.stacks import USUAL_PORT, Source, Stack
 from lab.errors import UsageError
@@ -29,7 +28,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Profile:
     """What is known of the application, and what the loop is to be told about it."""
 
     repository: Repository
@@ -97,28 +96,28 @@ class Plan:
         }
 
 
-def offers(plan: Plan) -> Iterator[Offer]:
+def offers(profile: Profile) -> Iterator[Offer]:
     """Every file that is missing and that a template exists for; none where nobody knows what is to be built."""
-    repository = plan.repository
-    if not plan.buildable:
+    repository = profile.repository
+    if not profile.buildable:
         return
-    if plan.dockerfile is None and plan.stack:
-        values = {"port": plan.port, **plan.stack.values}
-        yield Offer(repository.at(dockerfile.NAME), _render(plan.stack.template, values))
+    if profile.dockerfile is None and profile.stack:
+        values = {"port": profile.port, **profile.stack.values}
+        yield Offer(repository.at(dockerfile.NAME), _render(profile.stack.template, values))
         if ".dockerignore" not in repository.names:
-            manifests = plan.folder.removeprefix(f"{repository.folder}/")
+            manifests = profile.folder.removeprefix(f"{repository.folder}/")
             yield Offer(repository.at(".dockerignore"), _render("dockerignore", {"manifests": manifests}))
-    yield from _kubernetes(plan)
+    yield from _kubernetes(profile)
     if pipeline.NAME not in repository.all_names:
         yield Offer(
             pipeline.NAME,
             pipeline.general(
                 title=repository.slug,
                 name=repository.slug,
-                image=plan.manifests.image or plan.deployment,
-                image_file=plan.image_file,
-                manifests=plan.folder,
-                config_branch=plan.config_branch,
+                image=profile.manifests.image or profile.deployment,
+                image_file=profile.image_file,
+                manifests=profile.folder,
+                config_branch=profile.config_branch,
                 context=repository.folder or ".",
             ),
         )
@@ -160,44 +159,42 @@ def _put(path: Path, text: str, root: Path) -> None:
     files.swap(staged, path)
 
 
-def _kubernetes(plan: Plan) -> Iterator[Offer]:
+def _kubernetes(profile: Profile) -> Iterator[Offer]:
     """Deployment, Service and Ingress, fitted to those of them that are there."""
-    manifests, name = plan.manifests, plan.deployment
-    values = {"name": name, "namespace": plan.namespace}
+    manifests, name = profile.manifests, profile.deployment
+    values = {"name": name, "namespace": profile.namespace}
     if manifests.deployment is None:
-        user = dockerfile.user(plan.dockerfile or "") or _USER
-        memory = plan.stack.memory if plan.stack else "256Mi"
-        rest = {"port": plan.port, "health": plan.health, "memory": memory, "user": user}
-        yield Offer(plan.image_file, _render("k8s/deployment.yaml", {**values, **rest}))
+        user = dockerfile.user(profile.dockerfile or "") or _USER
+        memory = profile.stack.memory if profile.stack else "256Mi"
+        rest = {"port": profile.port, "health": profile.health, "memory": memory, "user": user}
+        yield Offer(profile.image_file, _render("k8s/deployment.yaml", {**values, **rest}))
     services = [each for each in manifests.of("Service") if _leads_to(each, manifests)]
-    service, port = (services[0].name, _port(services[0])) if services else (name, 80)
+    service, port = (services[0].name, first(services[0].spec.get("ports")).get("port", 80)) if services else (name, 80)
     if not services:
-        labels = manifests.deployment.template.get("metadata", {}).get("labels") if manifests.deployment else None
-        rest = {"selector": json.dumps(labels or {"app": name}), "port": plan.port}
-        yield Offer(f"{plan.folder}/{_free('service.yaml', plan)}", _render("k8s/service.yaml", {**values, **rest}))
+        labels = manifests.deployment.pod_labels if manifests.deployment else {}
+        rest = {"selector": json.dumps(labels or {"app": name}), "port": profile.port}
+        yield Offer(
+            f"{profile.folder}/{_free('service.yaml', profile)}", _render("k8s/service.yaml", {**values, **rest})
+        )
     if not manifests.of("Ingress"):
         rest = {"service": service, "service_port": port}
-        yield Offer(f"{plan.folder}/{_free('ingress.yaml', plan)}", _render("k8s/ingress.yaml", {**values, **rest}))
+        yield Offer(
+            f"{profile.folder}/{_free('ingress.yaml', profile)}", _render("k8s/ingress.yaml", {**values, **rest})
+        )
 
 
 def _leads_to(service: Manifest, manifests: Manifests) -> bool:
     """Whether a Service selects the Deployment's pods."""
     if manifests.deployment is None:
         return True
-    labels = (manifests.deployment.template.get("metadata") or {}).get("labels") or {}
-    selector = (service.body.get("spec") or {}).get("selector") or {}
-    return bool(selector) and selector.items() <= labels.items()
+    labels, selector = manifests.deployment.pod_labels, service.spec.get("selector")
+    return isinstance(selector, dict) and bool(selector) and all(labels.get(key) == selector[key] for key in selector)
 
 
-def _port(service: Manifest) -> Any:
-    ports = (service.body.get("spec") or {}).get("ports") or [{}]
-    return ports[0].get("port", 80)
-
-
-def _free(name: str, plan: Plan) -> str:
+def _free(name: str, profile: Profile) -> str:
     """A file name that is not taken in the manifests' folder."""
-    taken = plan.repository.all_names
-    return name if f"{plan.folder}/{name}" not in taken else f"{plan.repository.slug}-{name}"
+    taken = profile.repository.all_names
+    return name if f"{profile.folder}/{name}" not in taken else f"{profile.repository.slug}-{name}"
 
 
 def _render(template: str, values: Mapping[str, object]) -> str:

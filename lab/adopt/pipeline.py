@@ -70,7 +70,7 @@ def findings(repository: Repository, config_branch: str) -> Iterator[Finding]:
     text = repository.read(NAME) or ""
     try:
         document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with one more tag
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: the 30th of February
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         said = f"It is no YAML: {getattr(error, 'problem', error)}"
         yield Finding("ci.yaml", "wrong", said, f"{NAME}:{line}", "Mend it.")

@@ -61,20 +61,20 @@ def project(folder: Path, files: dict[str, str], *, branch: str = "main") -> Pat
     return folder
 
 
-def plan(folder: Path, called: str = "") -> offers.Plan:
-    return inspection.plan(repository.look(folder, called), "k8s-config")
+def profile(folder: Path, called: str = "") -> offers.Profile:
+    return inspection.profile(repository.look(folder, called), "k8s-config")
 
 
 def found(folder: Path) -> dict[str, list[tuple[str, str]]]:
     """Level and place of every finding, by id."""
     result: dict[str, list[tuple[str, str]]] = {}
-    for finding in inspection.findings(plan(folder)):
+    for finding in inspection.findings(profile(folder)):
         result.setdefault(finding.id, []).append((finding.level, finding.where))
     return result
 
 
 def offered(folder: Path) -> dict[str, str]:
-    return {offer.name: offer.text for offer in offers.offers(plan(folder))}
+    return {offer.name: offer.text for offer in offers.offers(profile(folder))}
 
 
 def run(home: Path, folder: Path, *, write: bool = True, name: str = "", running: bool = False) -> str:
@@ -182,7 +182,7 @@ def test_a_project_with_manifests_gets_what_is_missing_fitted_to_them(tmp_path):
     assert list(texts) == ["deploy/service.yaml", "deploy/ingress.yaml", ".gitlab-ci.yml"]
     assert yaml.safe_load(texts["deploy/service.yaml"])["spec"]["selector"] == {"app": "web", "tier": "front"}
     assert "s|image:.*web.*|" in texts[".gitlab-ci.yml"]
-    assert plan(folder).settings() == {
+    assert profile(folder).settings() == {
         "project.path": "root/shop", "project.source": str(folder), "project.branch": "main",
         "project.manifests": "deploy", "project.image_file": "deploy/web.yaml", "project.deployment": "web",
         "project.namespace": "team", "project.health": "/ready",
@@ -243,7 +243,7 @@ def test_a_pipeline_is_asked_for_the_three_things_that_the_loop_needs(tmp_path, 
 def test_manifests_among_the_code_are_to_be_moved(tmp_path):
     folder = project(tmp_path / "shop", {"app.py": "", "deployment.yaml": DEPLOYMENT})
     assert found(folder)["k8s.folder"] == [("wrong", "deployment.yaml")]
-    assert plan(folder).settings()["project.image_file"] == "k8s/deployment.yaml"
+    assert profile(folder).settings()["project.image_file"] == "k8s/deployment.yaml"
 
 
 def test_the_applications_own_image_may_name_any_registry_and_an_application_file_is_passed_over(tmp_path):
@@ -255,6 +255,25 @@ def test_the_applications_own_image_may_name_any_registry_and_an_application_fil
     (folder / "k8s/argocd-application.yaml").rename(folder / "k8s/app.yaml")
     assert found(folder)["k8s.application"] == [("wrong", "k8s/app.yaml")]
     assert found(folder)["hosts"] == [("wrong", "k8s/app.yaml:3")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: Deployment\n",
+        "kind: Deployment\nmetadata: x\nspec: [1]\n",
+        "kind: Deployment\nmetadata: {name: 7}\nspec: {template: {metadata: 1, spec: {containers: x}}}\n",
+        "kind: Service\nspec: {selector: x, ports: {a: 1}}\n---\nkind: Ingress\nspec: {rules: 3}\n",
+        "kind: Service\nspec:\n---\nkind: Deployment\nspec: {template: {spec: {containers: [1]}}}\n",
+        "a: 2026-02-30\nkind: x\n",
+        "kind: &a [*a]\n",
+        "- 1\n--- 7\n",
+    ],
+)
+def test_no_manifest_is_too_strange_to_look_at(tmp_path, text):
+    folder = project(tmp_path / "shop", {**FLASK, "k8s/a.yaml": text, ".gitlab-ci.yml": text})
+    assert found(folder)
+    assert offered(folder)
 
 
 def test_root_is_wrong_only_where_the_manifests_refuse_it(tmp_path):
@@ -277,7 +296,7 @@ def test_several_namespaces_and_an_ingress_for_one_name_are_named(tmp_path):
 def test_the_application_is_told_from_its_database(tmp_path):
     database = DEPLOYMENT.replace("web", "cache").replace("registry.example.org/team/cache:1.0", "redis:8")
     folder = project(tmp_path / "shop", {"app.py": "", "k8s/a.yaml": database, "k8s/b.yaml": DEPLOYMENT})
-    assert plan(folder).settings()["project.image_file"] == "k8s/b.yaml"
+    assert profile(folder).settings()["project.image_file"] == "k8s/b.yaml"
 
 
 def test_a_folder_of_a_repository_is_built_there_and_the_whole_repository_is_pushed(tmp_path):
@@ -288,7 +307,7 @@ def test_a_folder_of_a_repository_is_built_there_and_the_whole_repository_is_pus
     assert "services/shop/Dockerfile" in texts
     assert "services/shop/k8s/deployment.yaml" in texts
     assert '"$IMAGE:$CI_COMMIT_REF_SLUG" services/shop\n' in texts[".gitlab-ci.yml"]
-    said = plan(folder).settings()
+    said = profile(folder).settings()
     assert (said["project.source"], said["project.manifests"]) == (str(root), "services/shop/k8s")
     assert "services/shop" in run(tmp_path, root, write=False)
 
@@ -328,7 +347,7 @@ def test_another_branch_goes_into_lab_yaml(tmp_path):
 def test_a_bare_repository_is_read_and_never_written(tmp_path):
     source = project(tmp_path / "shop", FLASK)
     git(tmp_path, "clone", "-q", "--bare", str(source), "shop.git")
-    assert plan(tmp_path / "shop.git").stack is not None
+    assert profile(tmp_path / "shop.git").stack is not None
     assert repository.look(tmp_path / "shop.git").slug == "shop"
     with pytest.raises(UsageError) as caught:
         run(tmp_path, tmp_path / "shop.git")
@@ -362,7 +381,7 @@ def test_nothing_is_replaced_or_committed_and_lab_yaml_keeps_its_comments(tmp_pa
 
 def test_a_second_run_after_a_killed_one_goes_on(tmp_path):
     folder = project(tmp_path / "shop", FLASK)
-    writing = offers.write(repository.look(folder), list(offers.offers(plan(folder))))
+    writing = offers.write(repository.look(folder), list(offers.offers(profile(folder))))
     next(writing)
     next(writing)
     writing.close()
