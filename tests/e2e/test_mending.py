@@ -109,6 +109,23 @@ def test_a_namespace_that_was_deleted(lab):
     assert "namespace" in healed(lab)
 
 
+def test_a_run_that_was_killed_leaves_a_journal_that_can_be_drawn(tmp_path):
+    with driven(tmp_path) as driver:
+        process = driver.start("up", "--json")
+        assert process.stdout
+        for line in process.stdout:
+            if '"pipeline"' in line and '"started"' in line:
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+        process.communicate(timeout=20)
+        run = driver.documents("timings")[0]
+        assert run["outcome"] == "unfinished"
+        states = {step["step"]: step["state"] for step in run["steps"]}
+        assert (states["push"], states["pipeline"]) == ("done", "unfinished")
+        assert "… cut off pipeline" in driver.invoke("timings")
+        assert "application" in healed(driver), "what came after it"
+
+
 def test_a_lab_that_was_never_built(tmp_path):
     with driven(tmp_path) as driver:
         assert "LAB-NONE-01" in driver.invoke("heal", code=2)
