@@ -294,6 +294,7 @@ HARMLESS: list[tuple[str, str]] = [
     ("gitlab", "puma: Use Ctrl-C to stop; prometheus disabled, sidekiq_exporter disabled"),
     ("runner", "Configuration loaded    builds=0\nlisten_address not defined, metrics & debug endpoints disabled"),
     ("runner", "Checking for jobs... received    job=12 repo_url=http://gitlab.lab.test:8929/root/hichat.git"),
+    ("trace", "#6 not emulated: python:3.13-alpine is not in the lab's registry and becomes an empty layer"),
     ("trace", "not emulated: image docker:29.7.2-cli is not started; the job uses this machine's own tools."),
     (
         "trace",
