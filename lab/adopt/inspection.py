@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import yaml
+
 from lab.adopt import dockerfile, manifests, pipeline, repository, stacks
 from lab.adopt.finding import Finding
 from lab.adopt.offers import Profile, takes_port
 from lab.adopt.repository import Repository
 from lab.source import hosts_in
+
+_COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
 def profile(found: Repository, config_branch: str) -> Profile:
@@ -31,6 +35,7 @@ def findings(known: Profile) -> Iterator[Finding]:
         yield Finding("ci", "missing", "GitLab makes no pipeline without it.", pipeline.NAME)
     yield from _hosts(known)
     yield from _health(known)
+    yield from _companions(found)
 
 
 def _dockerfile(known: Profile) -> Iterator[Finding]:
@@ -75,3 +80,23 @@ def _health(known: Profile) -> Iterator[Finding]:
     if known.stack and known.dockerfile is None and not (known.source.reads_port or takes_port(known.stack)):
         said = f"Nothing in the program reads PORT, so it listens on {known.port} only; the embedded engine needs PORT."
         yield Finding("port", "note", said, hint="Let it listen where the variable PORT says.")
+
+
+def _companions(found: Repository) -> Iterator[Finding]:
+    """Databases and the like that run beside the application under Docker Compose, and have no manifest yet."""
+    for name in _COMPOSE:
+        place = found.at(name)
+        try:
+            document = yaml.safe_load((found.read(place) or "") if name in found.names else "")
+        except (yaml.YAMLError, ValueError):
+            continue
+        services = document.get("services") if isinstance(document, dict) else None
+        bought = [
+            f"{service} ({each['image']})"
+            for service, each in (services if isinstance(services, dict) else {}).items()
+            if isinstance(each, dict) and "image" in each and "build" not in each
+        ]
+        if bought:
+            said = f"Docker Compose starts {', '.join(bought)} too; the cluster needs manifests for them."
+            hint = "gitlab/project/k8s has two to begin with: mysql.yaml, redis.yaml"
+            yield Finding("compose", "note", said, place, hint)

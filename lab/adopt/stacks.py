@@ -138,15 +138,28 @@ def _node(repository: Repository) -> Stack | None:
         return None
     if not isinstance(package, dict):
         return None
-    scripts = package.get("scripts")
-    start = scripts.get("start") if isinstance(scripts, dict) else None
+    install = "npm ci" if "package-lock.json" in repository.names else "npm install"
+    packages = {name for key in ("dependencies", "devDependencies") for name in _names(package.get(key))}
+    bundlers = [output for bundler, output in _BUNDLERS.items() if bundler in packages]
+    if bundlers and "build" in _names(package.get("scripts")):
+        values = {"install": install, "output": bundlers[0]}
+        return Stack("Node.js, built into a site", "node/Dockerfile.site", values, memory="64Mi", health="/")
+    start = "start" in _names(package.get("scripts"))
     mains = [name for name in (package.get("main"), "server.js", "index.js", "app.js") if name in repository.names]
     if not start and not mains:
         return None
     command = ["npm", "start"] if start else ["node", str(mains[0])]
-    install = "npm ci" if "package-lock.json" in repository.names else "npm install"
     template = "node/Dockerfile.packages" if package.get("dependencies") else "node/Dockerfile"
     return Stack("Node.js", template, {"command": json.dumps(command), "install": install})
+
+
+_BUNDLERS = {"react-scripts": "build", "vite": "dist", "@vue/cli-service": "dist"}
+"""Where each puts the pages that it makes."""
+
+
+def _names(value: object) -> list[str]:
+    """The keys of a JSON object; none of anything else."""
+    return [str(key) for key in value] if isinstance(value, dict) else []
 
 
 def _python(repository: Repository) -> Stack | None:

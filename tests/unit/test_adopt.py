@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -97,6 +98,14 @@ def run(home: Path, folder: Path, *, write: bool = True, name: str = "", running
         ({"package.json": "{}", "server.js": ""}, "Node.js", '["node", "server.js"]'),
         ({"package.json": "{}", "public/index.html": ""}, "static site", "http.server"),
         ({"package.json": "not JSON", "index.html": ""}, "static site", "http.server"),
+        (
+            {
+                "package.json": '{"scripts": {"build": "vite build"}, "devDependencies": {"vite": "7"}}',
+                "index.html": "",
+            },
+            "Node.js, built into a site",
+            "/src/dist ./",
+        ),
         ({"go.mod": "", "cmd/shop/main.go": ""}, "Go", '"/app"'),
         ({"pom.xml": "<project/>"}, "Java with Maven", "server.port"),
         ({"build.gradle.kts": "plugins {}"}, "Java with Gradle", "server.port"),
@@ -113,14 +122,13 @@ def test_a_stack_is_known_by_its_files_and_its_dockerfile_fits(tmp_path, files, 
     assert command in text
     assert "USER 10001:10001" in text
     assert "EXPOSE 8080" in text
-    assert ("RUN " in text) == (
-        name.startswith(("Go", "Java")) or "requirements.txt" in files or "composer.json" in files
-    )
+    fetches = name.startswith(("Go", "Java", "Node.js, built"))
+    assert ("RUN " in text) == (fetches or "requirements.txt" in files or "composer.json" in files)
 
 
 def test_no_offered_dockerfile_has_a_fault_that_adopt_itself_would_name(tmp_path):
     for number, template in enumerate(sorted(assets.folder("gitlab/adopt").glob("*/Dockerfile*"))):
-        values = {"port": 8080, "command": '["x"]', "install": "true", "package": ".", "root": "."}
+        values = {"port": 8080, "command": '["x"]', "install": "true", "package": ".", "root": ".", "output": "dist"}
         folder = tmp_path / str(number)
         put(folder, {"Dockerfile": assets.render(f"gitlab/adopt/{template.parent.name}/{template.name}", **values)})
         faults = [
@@ -129,6 +137,16 @@ def test_no_offered_dockerfile_has_a_fault_that_adopt_itself_would_name(tmp_path
             if each.startswith("dockerfile.") and (seen[0][0] == "wrong" or "pinned" in each)
         ]
         assert faults == [], template
+
+
+def test_every_template_is_offered_to_somebody_and_has_the_samples_python():
+    source = Path(stacks.__file__).read_text()
+    (python,) = re.findall(r"PYTHON_IMAGE=(python:\S+)$", assets.text("gitlab/project/Dockerfile"), re.MULTILINE)
+    templates = sorted(assets.folder("gitlab/adopt").glob("*/Dockerfile*"))
+    assert templates
+    for template in templates:
+        assert f'"{template.parent.name}/{template.name}"' in source, template
+        assert set(re.findall(r"python:[\w.-]+", template.read_text())) <= {python}, template
 
 
 def test_the_offered_pipeline_is_the_samples_own_with_other_names():
@@ -274,6 +292,16 @@ def test_no_manifest_is_too_strange_to_look_at(tmp_path, text):
     folder = project(tmp_path / "shop", {**FLASK, "k8s/a.yaml": text, ".gitlab-ci.yml": text})
     assert found(folder)
     assert offered(folder)
+
+
+def test_what_runs_beside_it_under_docker_compose_is_named(tmp_path):
+    compose = "services:\n  web: {build: .}\n  db: {image: 'mysql:8'}\n  cache: {image: redis}\n  odd: 3\n"
+    folder = project(tmp_path / "shop", {**FLASK, "docker-compose.yml": compose})
+    (finding,) = [each for each in inspection.findings(profile(folder)) if each.id == "compose"]
+    assert (finding.level, finding.where) == ("note", "docker-compose.yml")
+    assert "db (mysql:8), cache (redis)" in finding.text
+    (folder / "docker-compose.yml").write_text("services: [1\n")
+    assert "compose" not in found(folder)
 
 
 def test_root_is_wrong_only_where_the_manifests_refuse_it(tmp_path):
