@@ -39,8 +39,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             rf"\g<1>{MASKED}",
         ),
         (rf"((?:{_HEADERS}){_QUOTE}\s*[:=]\s*\[?\s*{_QUOTE})[^\s\"'\\,\]]+", re.IGNORECASE, rf"\g<1>{MASKED}"),
-        # Lazy and without a slash, so that an address further on in the line is not taken for the end of a login.
-        (r"\b([a-z][a-z0-9+.-]{1,20}://)[^\s/@\"'<>]*@", re.IGNORECASE, rf"\g<1>{MASKED}@"),
+        # Up to the last @ before a slash or a space: what comes behind those is no login any more.
+        (r"\b([a-z][a-z0-9+.-]{1,20}://)[^\s/\"'<>]*@", re.IGNORECASE, rf"\g<1>{MASKED}@"),
         (
             rf"((?:{_NAMES}){_QUOTE}\s*[:=]\s*{_QUOTE})(?!\[masked|true\b|false\b|null\b|None\b)[^\s\"'\\,;&<>{{\[(]+",
             re.IGNORECASE,

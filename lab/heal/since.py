@@ -31,7 +31,9 @@ def since(folder: Path, *, inside_wsl: bool, now: str | None = None) -> str:
         return f"`invoke {last.task}` ended it at {when}."
     if now and last.boot and now != last.boot:
         return _restarted(last, now, when, inside_wsl=inside_wsl)
-    return f"The last run, `{last.task}` at {when}, left it running; it ended by itself, or something ended it."
+    return (
+        f"Since the last run, `{last.task}` at {when}, nobody has stopped the lab and this machine was not restarted."
+    )
 
 
 def _restarted(last: Run, now: str, when: str, *, inside_wsl: bool) -> str:

@@ -57,7 +57,8 @@ def versions(subject: Subject) -> Texts:
         with contextlib.suppress(metadata.PackageNotFoundError):
             lines.append(f"{name} {metadata.version(name)}")
     yield "lab.txt", "\n".join(lines) + "\n"
-    yield "tools.txt", "".join(f"$ {' '.join(tool)}\n{_said(tool)}\n\n" for tool in _TOOLS)
+    path = f"{subject.state.folder / 'bin'}:{subject.environ.get('PATH', '')}"  # the lab's own k3d comes first
+    yield "tools.txt", "".join(f"$ {' '.join(tool)}\n{_said(tool, path)}\n\n" for tool in _TOOLS)
     yield "system.txt", "".join(f"--- {path}\n{subject.machine.read(path)}\n" for path in _FILES)
 
 
@@ -99,9 +100,9 @@ def _findings(found: list[doctor.Finding]) -> str:
     return "".join(json.dumps(asdict(finding), ensure_ascii=False) + "\n" for finding in found)
 
 
-def _said(argv: tuple[str, ...]) -> str:
+def _said(argv: tuple[str, ...], path: str = "") -> str:
     try:
-        done = shell.run(argv, timeout=_TIMEOUT, check=False)
+        done = shell.run(argv, timeout=_TIMEOUT, check=False, env={"PATH": path} if path else None)
     except (LabError, OSError) as error:
         return str(error)
     return (done.stdout + done.stderr).replace("\0", "").strip()  # wsl.exe prints UTF-16

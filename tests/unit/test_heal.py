@@ -189,12 +189,12 @@ def ran(state, task="up", **header):
 @pytest.mark.parametrize(
     ("header", "now", "inside_wsl", "told"),
     [
-        ({"boot": "k1/20"}, "k1/20", False, "ended by itself, or something ended it"),
+        ({"boot": "k1/20"}, "k1/20", False, "this machine was not restarted"),
         ({"boot": "k1/20"}, "k2/20", False, "This machine was started anew"),
         ({"boot": "k1/20"}, "k1/99", True, "This WSL distribution was stopped"),
         ({"boot": "k1/20"}, "k2/20", True, "WSL was stopped as a whole, or Windows restarted"),
-        ({"boot": ""}, "k2/20", True, "ended by itself"),
-        ({"boot": "k1/20"}, "", True, "ended by itself"),
+        ({"boot": ""}, "k2/20", True, "nobody has stopped the lab"),
+        ({"boot": "k1/20"}, "", True, "nobody has stopped the lab"),
         ({"boot": "k1/20", "task": "stop"}, "k2/20", True, "`invoke stop` ended it"),
         ({"boot": "k1/20", "task": "down"}, "k1/20", False, "`invoke down` ended it"),
     ],

@@ -54,6 +54,7 @@ def test_a_known_value_goes_at_every_offset_of_base64(before, after):
         ("curl -H 'PRIVATE-TOKEN: mine'", "mine"),
         ("X-Gitlab-Token: mine", "mine"),
         ("cloned http://oauth2:mine@gitlab.lab.test/x.git", "mine"),
+        ("https://me:one@mine@git.example.com/x", "mine"),
         ("GET /api?private_token=mine&x=1", "mine"),
         (PEM, "MIIEow"),
         (PEM[:50], "MIIEow"),
