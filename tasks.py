@@ -148,7 +148,7 @@ def creds(_c: Context) -> None:
 @task(
     klass=WordTask,
     positional=["component"],
-    help={"component": "app, pipeline, emulator or argocd", "follow": "go on printing"},
+    help={"component": "app, pipeline, argocd, emulator; on Docker gitlab, runner ...", "follow": "go on printing"},
 )
 def logs(_c: Context, component: str = "", follow: bool = False) -> None:
     """Show a component's log."""
