@@ -142,7 +142,7 @@ def write(place: Path, files: Files) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch(mode=0o600)
         target.write_bytes(value)
-        target.chmod(mode & 0o700 | 0o400)  # the owner is all there is; nobody else gets to read a secret
+        target.chmod(mode & 0o777 | 0o400)  # the folder above all volumes is closed to others
     fresh.mkdir(exist_ok=True)
     temporary = place / "..data_tmp"
     temporary.unlink(missing_ok=True)
