@@ -33,6 +33,8 @@ from lab.settings import Settings
 from lab.state import State
 from lab.waiting import Pending, wait_until
 
+# The cache's certificate is signed by itself and names the container, which a test outside its network asks by address.
+pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -92,7 +94,7 @@ class Registry:
 
 def answers(url: str) -> bool | Pending:
     try:
-        return requests.get(url, timeout=5).ok or Pending("it answers badly")
+        return requests.get(url, timeout=5, verify=False).ok or Pending("it answers badly")
     except (requests.ConnectionError, requests.exceptions.InvalidURL) as error:
         return Pending(str(error))
 
@@ -133,6 +135,7 @@ def use(monkeypatch: pytest.MonkeyPatch, *table: Pin) -> None:
     for module in (images, bundle, supplies):
         monkeypatch.setattr(module, "PINS", table)
     monkeypatch.setattr(downloads, "FILES", ())
+    monkeypatch.setattr(supplies.K3d, "present", lambda _k3d: None)
 
 
 @pytest.fixture
@@ -316,7 +319,7 @@ def test_the_cache_keeps_what_it_fetched(engine, tmp_path, registry, name, monke
             container = engine.containers.get(site.names.cache)
             assert not container.ports.get("5000/tcp"), "nothing is published"
             assert json.loads(containers.take(site, container, "/lab-dind/daemon.json"))["registry-mirrors"][0] == (
-                f"http://{site.names.cache}:5000"
+                f"https://{site.names.cache}:5000"
             )
             assert fetch(site, f"library/{name}", "1")
             wait_until("the layer in the volume", lambda: kept(site, f"library/{name}"), timeout=30)
@@ -327,7 +330,7 @@ def test_the_cache_keeps_what_it_fetched(engine, tmp_path, registry, name, monke
             assert [check.ok for check in cache.health()] == [False]
             registry.container.start()  # a registry that mirrors begins only when it reaches what it mirrors
             run(drop_pull(cache.steps()))
-            wait_until("the cache", lambda: answers(f"http://{address(site)}/v2/"), timeout=30)
+            wait_until("the cache", lambda: answers(f"https://{address(site)}/v2/"), timeout=30)
             registry.container.stop(timeout=1)
             assert fetch(site, f"library/{name}", "1"), "its volume kept it"
         finally:
@@ -351,15 +354,17 @@ def fetch(site: Site, repository: str, tag: str) -> int:
     def manifest() -> requests.Response | Pending:
         try:
             found = requests.get(
-                f"http://{address(site)}/v2/{repository}/manifests/{tag}", headers={"Accept": MANIFESTS}, timeout=10
-            )
+                f"https://{address(site)}/v2/{repository}/manifests/{tag}", headers={"Accept": MANIFESTS}, timeout=10,
+                verify=False,
+            )  # fmt: skip
         except (requests.ConnectionError, requests.exceptions.InvalidURL) as error:
             return Pending(f"{error}; {containers.tail(site, site.daemon.client.containers.get(site.names.cache), 60)}")
         return found if found.ok else Pending(f"{found.status_code} {found.text}")
 
     layers = wait_until(f"{repository} in the cache", manifest, timeout=30).json()["layers"]
     blobs = [
-        requests.get(f"http://{address(site)}/v2/{repository}/blobs/{layer['digest']}", timeout=10) for layer in layers
+        requests.get(f"https://{address(site)}/v2/{repository}/blobs/{layer['digest']}", timeout=10, verify=False)
+        for layer in layers
     ]
     assert all(blob.ok for blob in blobs)
     assert [len(blob.content) for blob in blobs] == [layer["size"] for layer in layers]
@@ -369,11 +374,11 @@ def fetch(site: Site, repository: str, tag: str) -> int:
 def kept(site: Site, repository: str) -> bool | Pending:
     """Whether the cache has written the layers: it does so behind its answer. Each question makes it try again."""
     manifest = requests.get(
-        f"http://{address(site)}/v2/{repository}/manifests/1", headers={"Accept": MANIFESTS}, timeout=10
+        f"https://{address(site)}/v2/{repository}/manifests/1", headers={"Accept": MANIFESTS}, timeout=10, verify=False
     ).json()
     container = site.daemon.client.containers.get(site.names.cache)
     for layer in manifest["layers"]:
-        requests.get(f"http://{address(site)}/v2/{repository}/blobs/{layer['digest']}", timeout=10)
+        requests.get(f"https://{address(site)}/v2/{repository}/blobs/{layer['digest']}", timeout=10, verify=False)
         where = f"docker/registry/v2/repositories/{repository}/_layers/{layer['digest'].replace(':', '/')}/link"
         if containers.take(site, container, f"{stock.STORAGE}/{where}") is None:
             return Pending(f"{where} is not there")
@@ -393,7 +398,7 @@ def test_pull_brings_everything_and_the_cache_lives_on_it(engine, site, pins, re
     copy = f"{address(site)}/{site.settings.name}/pod"
     engine.images.pull(copy, tag="1")  # Docker itself can read what was put there
     engine.images.remove(f"{copy}:1")
-    assert f"http://{site.names.cache}:5000" in mirrors.registries_yaml(site)
+    assert f"https://{site.names.cache}:5000" in mirrors.registries_yaml(site)
 
 
 def test_a_stock_whose_image_is_gone_says_what_brings_it_back(engine, site, pins, registry, monkeypatch):
