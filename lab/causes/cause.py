@@ -29,6 +29,10 @@ KINDS = {
 """Where a text comes from. A sign that would be too broad elsewhere counts in its own kinds only."""
 
 
+_SHOWN, _BEFORE = 240, 100
+"""How much of a long line is shown, and of that before what told."""
+
+
 @dataclass(frozen=True)
 class Words:
     """One text in English and in Chinese."""
@@ -51,7 +55,7 @@ class Sign:
     """Whether it must not be looked for in text of unknown origin, where it could mean something else."""
 
     def seen(self, kind: str, text: str) -> str | None:
-        """The line that shows it, or None."""
+        """The line that shows it, or of a long line the part that does; None where nothing shows it."""
         if kind not in self.kinds and (kind != "text" or self.strict):
             return None
         found = self.pattern.search(text)
@@ -59,7 +63,11 @@ class Sign:
             return None
         start = text.rfind("\n", 0, found.start()) + 1
         end = text.find("\n", found.end())
-        return text[start : end if end >= 0 else None].strip()
+        end = end if end >= 0 else len(text)
+        if end - start <= _SHOWN:
+            return text[start:end].strip()
+        first = max(start, found.start() - _BEFORE)
+        return ("…" if first > start else "") + text[first : min(end, first + _SHOWN)].strip()
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class Diagnosis:
 
     cause: Cause
     line: str
-    """The line that showed it, shortened."""
+    """The line that showed it, or the part of it that did."""
     where: str = ""
 
     @property

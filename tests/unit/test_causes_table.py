@@ -90,6 +90,15 @@ def test_the_line_that_told_is_kept_with_its_place():
     assert found.evidence == "lab-gitlab: fork: Cannot allocate memory"
 
 
+def test_of_a_long_line_the_part_that_told_is_shown():
+    (found,) = diagnose(
+        [Evidence("pod", "x" * 500 + " failed to fetch oauth token: GET /jwt: 401 Unauthorized" + "y" * 500)]
+    )
+    assert found.line.startswith("…x")
+    assert "401 Unauthorized" in found.line
+    assert len(found.line) <= 241
+
+
 def test_only_the_end_of_a_long_log_is_looked_at():
     old = "fork: Cannot allocate memory\n"
     assert recognise("gitlab", old + "all is well\n" * 20_000) == []
