@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from lab.engines.docker.daemon import Daemon
 from lab.engines.docker.site import LABEL, Site
+from lab.errors import LabError
 
 _TAIL = 2000
 
@@ -29,8 +31,15 @@ def inspected(site: Site) -> Iterator[tuple[str, str]]:
         for thing in things:
             yield f"{kind}-{thing.name}.json", _pretty(thing.attrs)
     for container in containers:
+        yield f"{container.name}.log", _log(daemon, container)
+
+
+def _log(daemon: Daemon, container: Any) -> str:
+    try:
         with daemon.asking(f"read the log of {container.name}"):
-            yield f"{container.name}.log", container.logs(tail=_TAIL, timestamps=True).decode(errors="replace")
+            return str(container.logs(tail=_TAIL, timestamps=True).decode(errors="replace"))
+    except LabError as error:  # its log driver keeps none, or it has gone meanwhile; the others still matter
+        return str(error)
 
 
 def _pretty(document: Any) -> str:
