@@ -42,7 +42,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # Up to the last @ before a slash or a space: what comes behind those is no login any more.
         (r"\b([a-z][a-z0-9+.-]{1,20}://)[^\s/\"'<>]*@", re.IGNORECASE, rf"\g<1>{MASKED}@"),
         (
-            rf"((?:{_NAMES}){_QUOTE}\s*[:=]\s*{_QUOTE})(?!\[masked|true\b|false\b|null\b|None\b)[^\s\"'\\,;&<>{{\[(]+",
+            rf"((?:{_NAMES}){_QUOTE}\]?\s*[:=]>?\s*{_QUOTE})(?!\[masked|true\b|false\b|null\b|None\b)[^\s\"'\\,;&<>{{\[(]+",
             re.IGNORECASE,
             rf"\g<1>{MASKED}",
         ),
