@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.causes import Cause, every, find
-from lab.console import Console
+from lab.console import Cell, Console
 from lab.errors import UsageError
 
 _PREFIX = "LAB-"
@@ -64,7 +64,7 @@ def _document(cause: Cause, spoken: str) -> dict[str, Any]:
 def _list(spoken: str, console: Console) -> None:
     for cause in sorted(every(), key=lambda cause: cause.code):
         console.document(_document(cause, spoken))
-        console.line(f"{cause.code:<16} {cause.title.of(spoken)}")
+        console.row((Cell(cause.code, 16),), cause.title.of(spoken))
 
 
 def _lines(cause: Cause, spoken: str, console: Console) -> Iterator[str]:

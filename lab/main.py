@@ -22,7 +22,7 @@ _DRAIN = 5.0
 def list_tasks(groups: Mapping[str, Sequence[tuple[str, str | None]]], environ: Mapping[str, str]) -> None:
     """Print the tasks with the first line of their description."""
     console = Console(environ=environ)
-    console.line("The lab: GitLab, registry, runner, Kubernetes and Argo CD, wired. Usage: invoke TASK [--flags]")
+    console.row((), "The lab: GitLab, registry, runner, Kubernetes and Argo CD, wired. Usage: invoke TASK [--flags]")
     for group, tasks in groups.items():
         console.line(f"\n{console.paint(group, 'bold')}")
         console.table([(name, (about or "").splitlines()[0]) for name, about in tasks])

@@ -49,7 +49,7 @@ class Supplies:
         for file in downloads.FILES:
             size = f"{file.size / _MB:>5.0f} {file.size / _MB:>5.0f} MB"
             rows.append((file.name, f"{size}  {'lab':<6}  {self._file(file):<6}  {file.version}"))
-        self._console.line("What the Docker engine needs: MB to download and on disk (round figures), where, what")
+        self._console.row((), "What the Docker engine needs: MB to download and on disk (round figures), where, what")
         self._console.table(rows)
         total, disk = sum(pin.download for pin in PINS), sum(pin.unpacked for pin in PINS)
         self._console.line(f"About {total / 1000:.1f} GB to download, {disk / 1000:.1f} GB on disk.")
