@@ -44,10 +44,13 @@ def cut(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` columns, broken between words; a word that is longer is broken too."""
+    """``text`` in lines of at most ``width`` columns, broken between words; a word that is longer is broken too.
+
+    Commands, lines that begin with ``$ ``, stay whole: they are there to be copied.
+    """
     found: list[str] = []
     for part in text.splitlines() or [""]:
-        if cell_len(part) <= width:
+        if cell_len(part) <= width or part.startswith("$ "):
             found.append(part)
             continue
         lines = [""]

@@ -70,12 +70,8 @@ def _show(finding: Finding, console: Console) -> None:
     console.document({"type": "finding", **asdict(finding)})
     console.row((_MARKS[finding.state], Cell(finding.id, 20)), f"{finding.title}: {finding.measured}")
     if finding.state in _WRONG:
-        console.row((_INDENT,), finding.why)
-        for text in finding.remedy.splitlines():
-            if text.startswith("$ "):
-                console.line(f"{'':11}{text}")  # never wrapped: it is there to be copied
-            else:
-                console.row((_INDENT,), text)
+        for text in (finding.why, *finding.remedy.splitlines()):
+            console.row((_INDENT,), text)
 
 
 def _next(found: list[Finding], *, fix: bool) -> str:

@@ -141,9 +141,8 @@ class Healing:
         for finding in findings:
             console.document({"type": "machine", "id": finding.id, "measured": finding.measured})
             console.row((Cell("! machine", _MARK, "yellow"),), f"{finding.title}: {finding.measured}")
-            console.row((Cell("", _MARK),), finding.why)
-            for text in finding.remedy.splitlines():
-                console.line(f"{'':11}{text}")  # commands: not wrapped, to be copied
+            for text in (finding.why, *finding.remedy.splitlines()):
+                console.row((Cell("", _MARK),), text)
 
     def _tell_end(self, bad: Sequence[str], checks: int) -> None:
         mended = [row for row in self.rows.values() if row.mended]

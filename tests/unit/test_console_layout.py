@@ -67,6 +67,11 @@ def test_no_line_is_wider_than_the_terminal(width, text):
     assert max(cell_len(line) for line in laid_out(head, text, width=width)) <= width
 
 
+def test_a_command_stays_whole_to_be_copied():
+    command = "$ curl -X PUT -d allow_local_requests_from_web_hooks_and_services=true http://127.0.0.1:8929/api/v4"
+    assert laid_out((Cell("", 3),), command, width=60) == [f"    {command}"]
+
+
 def test_nothing_is_lost_by_wrapping():
     lines = laid_out(HEAD, TEXT, width=44)
     assert "".join(line.strip() for line in lines[1:]).replace(" ", "") == TEXT.replace(" ", "")
