@@ -165,9 +165,9 @@ class _Journey:
         config = self._wait("T2", lambda: looks.config_commit(sha), failed, build).what
         wake = functools.partial(symptoms.of_webhook, self.doors, config)
         self._wait("T3", lambda: looks.woken(config), looks.argocd_evidence, wake)
-        deploy = functools.partial(symptoms.of_deployment, self.doors)
-        self._wait("T4", lambda: looks.synced(config, sha), looks.argocd_evidence, deploy)
-        self._wait("T5", lambda: looks.answering(sha), self.doors.application.report, deploy)
+        sync, pods = (functools.partial(gather, self.doors) for gather in (symptoms.of_sync, symptoms.of_pods))
+        self._wait("T4", lambda: looks.synced(config, sha), looks.argocd_evidence, sync)
+        self._wait("T5", lambda: looks.answering(sha), self.doors.application.report, pods)
         return self.hops
 
     def _came(self, name: str, seen: Seen) -> None:

@@ -32,13 +32,9 @@ def of_pipeline(forge: Forge, number: int) -> list[Evidence]:
     if row.get("yaml_errors"):
         return [Evidence("http", str(row["yaml_errors"]), ".gitlab-ci.yml")]
     jobs = forge.jobs(number)
-    found = [
-        Evidence("trace", pipeline.tail(forge.trace(job["id"]), _LINES), f"job {job['name']}")
-        for job in jobs
-        if job["status"] in ("running", "failed")
-    ]
+    told = [job for job in jobs if job["status"] in ("running", "failed") and not job.get("allow_failure")]
     reasons = [Evidence("observation", f"{job['name']}: {job['failure_reason']}") for job in jobs if _reason(job)]
-    return [*found, *reasons, *_waiting(forge, jobs)]
+    return [*(_trace(forge, job) for job in told), *reasons, *_waiting(forge, jobs)]
 
 
 def of_commit(forge: Forge, sha: str, branch: str) -> list[Evidence]:
@@ -50,6 +46,11 @@ def of_commit(forge: Forge, sha: str, branch: str) -> list[Evidence]:
 def of_runner(forge: Forge) -> list[Evidence]:
     """Whether any runner of the project has asked for jobs of late."""
     return [] if any(_alive(row) for row in _runners(forge)) else [_unmanned()]
+
+
+def _trace(forge: Forge, job: Document) -> Evidence:
+    text = pipeline.tail(forge.trace(job["id"]), _LINES)
+    return Evidence("trace", text, f"job {job['name']}", final=job["status"] == "failed")
 
 
 def _reason(job: Document) -> bool:
@@ -137,9 +138,10 @@ def of_sync(doors: Doors) -> list[Evidence]:
 
 
 def of_pods(doors: Doors) -> list[Evidence]:
-    """What keeps the application's pods from being ready."""
+    """What keeps the pods of the Deployment's present template from being ready; those of an older one are history."""
     deployment = doors.application.deployment()
     pods = doors.application.pods(deployment) if deployment else []
+    pods = [pod for pod in pods if workload.images(pod) == workload.images(deployment or {})]
     return _unready(doors.cluster, doors.settings.project.namespace, pods)
 
 

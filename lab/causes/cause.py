@@ -109,6 +109,8 @@ class Evidence:
     text: str
     where: str = ""
     """What it is the text of, for people: ``pod hichat-1``."""
+    final: bool = True
+    """Whether it is the last word: what a job says that still runs, it may get over."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,17 @@ class Diagnosis:
     line: str
     """The line that showed it, or the part of it that did."""
     where: str = ""
+    final: bool = True
 
     @property
     def code(self) -> str:
         """The cause's code."""
         return self.cause.code
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether waiting longer cannot help."""
+        return self.final and not self.cause.heals
 
     @property
     def evidence(self) -> str:

@@ -40,7 +40,7 @@ def diagnose(evidence: Iterable[Evidence]) -> list[Diagnosis]:
         for cause in every():
             line = cause.seen(item.kind, item.text[-_TAIL:]) if cause.code not in found else None
             if line is not None:
-                found[cause.code] = Diagnosis(cause, line, item.where)
+                found[cause.code] = Diagnosis(cause, line, item.where, item.final)
     precise = [item for item in found.values() if not (item.cause.vague or item.cause.normal)]
     kept = [item for item in found.values() if not (precise and item.cause.vague)]
     return sorted(kept, key=lambda item: item.cause.heals)

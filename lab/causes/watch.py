@@ -35,13 +35,13 @@ class Watch:
         """Take in what was found since the last call, and look again when it is time; returns at once.
 
         Returns:
-            A cause that cannot heal, where one was found.
+            A cause with which waiting longer cannot help, where one was found.
         """
         while not self._results.empty():
             self._learn(self._results.get())
         if self._gather and not self._busy and self._clock() >= self._due:
             self._start()
-        return next((found for found in self.found.values() if not found.cause.heals), None)
+        return next((found for found in self.found.values() if found.hopeless), None)
 
     def last_look(self, patience: float) -> list[Diagnosis]:
         """Everything that was found, with one look more for which up to ``patience`` seconds are waited."""
@@ -67,7 +67,8 @@ class Watch:
         self._busy = False
         self._due, self._pause = self._clock() + self._pause, min(self._pause * 1.5, _LONGEST)
         for item in found:
-            if item.code not in self.found:
+            new = item.code not in self.found
+            if new or item.hopeless:
                 self.found[item.code] = item
-                if self._tell:
-                    self._tell(item)
+            if new and self._tell:
+                self._tell(item)

@@ -235,3 +235,26 @@ def test_the_remedy_is_printed_with_the_error(tmp_path, capsys):
     assert cause
     assert "  → Read it.\n" in printed
     assert f"  → LAB-PORT-01: {cause.title.en} → {cause.remedy.en.splitlines()[0]}" in printed
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_a_running_job_says_does_not_end_the_wait_but_its_failure_does():
+    text = "denied: requested access to the resource is denied"
+    told: list[str] = []
+    ended = threading.Event()
+
+    def gather() -> list[Evidence]:
+        return [Evidence("trace", text, "job build", final=ended.is_set())]
+
+    def probe() -> Pending:
+        if told:
+            ended.set()
+        return Pending("not yet")
+
+    with pytest.raises(CheckFailed) as caught:
+        wait_until(
+            "it", probe, timeout=60, longest=0.05, diagnose=gather, diagnosed=lambda found: told.append(found.code)
+        )
+    assert caught.value.code == "LAB-REG-07"
+    assert ended.is_set(), "while the job ran, the wait went on"
+    assert told == ["LAB-REG-07"], "told once"

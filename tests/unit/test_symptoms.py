@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
-from world import CONFIG, EVENTS, HOOK_EVENTS, SHA, P, world
+from world import CONFIG, EVENTS, HOOK_EVENTS, POD, SHA, P, world
 
 from lab import symptoms
 from lab.causes import diagnose
@@ -197,3 +199,28 @@ def test_normal_events_are_no_evidence(made, doors):
     events(made, {"type": "Normal", "reason": "Pulling", "message": "CrashLoopBackOff is only a word here"})
     made.workload(ready=False)
     assert codes(symptoms.of_pods(doors)) == []
+
+
+def test_only_a_job_that_has_failed_has_the_last_word(made, doors):
+    text = "denied: requested access to the resource is denied"
+    made.pipeline("running", trace=text)
+    (running,) = symptoms.of_pipeline(doors.forge, 7)
+    made.pipeline("failed", trace=text)
+    (failed,) = symptoms.of_pipeline(doors.forge, 7)
+    assert (running.final, failed.final) == (False, True)
+
+
+def test_a_job_that_may_fail_is_no_evidence(made, doors):
+    made.pipeline("running", trace="denied: requested access to the resource is denied")
+    jobs = [{"id": 1, "name": "build", "stage": "build", "status": "failed", "allow_failure": True}]
+    made.gitlab.on("GET", f"{P}/pipelines/7/jobs", (200, jobs))
+    assert [item.kind for item in symptoms.of_pipeline(doors.forge, 7)] == []
+
+
+def test_pods_of_an_older_template_are_history(made, doors):
+    events(made)
+    made.workload(ready=False, waiting="ImagePullBackOff")
+    old = copy.deepcopy(made.objects.stored[POD])
+    old["spec"]["containers"][0]["image"] = "gitlab.lab.test:5050/root/hichat:0000000"
+    made.objects.put(POD, old)
+    assert symptoms.of_pods(doors) == []
