@@ -50,6 +50,16 @@ def ready(container: Container) -> None:
     wait_until("readiness", look, timeout=60)
 
 
+@pytest.fixture(scope="module")
+def shared(engine: docker.DockerClient) -> Iterator[Container]:
+    """A GitLab that no test of it changes."""
+    world = World(engine)
+    container = gitlab(world)
+    ready(container)
+    yield container
+    world.close()
+
+
 def test_boots_answers_and_keeps_everything_in_its_volumes(world: World) -> None:
     volumes = {world.volume(): {"bind": path} for path in ("/etc/gitlab", "/var/opt/gitlab", "/var/log/gitlab")}
     first = gitlab(world, volumes=volumes)
@@ -74,16 +84,16 @@ def test_answers_502_while_rails_boots(world: World) -> None:
     booting = world.run(
         IMAGE,
         files={"/etc/gitlab/gitlab.rb": URLS},
-        environment={"GITLAB_ROOT_PASSWORD": PASSWORD, "STANDIN_BOOT_SECONDS": "20"},
+        environment={"GITLAB_ROOT_PASSWORD": PASSWORD, "STANDIN_BOOT_SECONDS": "10"},
     )
     logged(booting, "gitlab Reconfigured!")
     assert status(booting, "http://localhost:8929/api/v4/version").endswith(" 502")
     assert output(booting, "gitlab-healthcheck", "--fail", "--max-time", "10")[0] != 0
 
 
-def test_health_is_hidden_from_others_than_the_whitelist(world: World) -> None:
-    ready(gitlab(world))
+def test_health_is_hidden_from_others_than_the_whitelist(world: World, shared: Container) -> None:
     other = world.run(CLIENT, "sleep", "300")
+    world.client.networks.get(shared.labels["gitops-lab.test"]).connect(other)
     assert status(other, "/-/readiness") == " 404"
     assert status(other, "/health_check") == " 404"
     assert status(other, "/api/v4/version").endswith(" 401")
@@ -150,16 +160,7 @@ def test_without_a_password_one_is_made_and_written_down(world: World) -> None:
         ("puts (", "SyntaxError"),
     ],
 )
-def test_wrong_rails_code_fails(gitlab_container: Container, code: str, error: str) -> None:
-    exit_code, text = output(gitlab_container, "gitlab-rails", "runner", code)
+def test_wrong_rails_code_fails(shared: Container, code: str, error: str) -> None:
+    exit_code, text = output(shared, "gitlab-rails", "runner", code)
     assert exit_code == 1
     assert error in text
-
-
-@pytest.fixture(scope="module")
-def gitlab_container(engine: docker.DockerClient) -> Iterator[Container]:
-    world = World(engine)
-    container = gitlab(world)
-    ready(container)
-    yield container
-    world.close()

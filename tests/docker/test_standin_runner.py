@@ -28,6 +28,7 @@ class Forge:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.runners: list[Container] = []
         self.gitlab = gitlab(world)
         ready(self.gitlab)
         assert output(self.gitlab, "gitlab-rails", "runner", MAKE_TOKEN)[0] == 0
@@ -64,10 +65,11 @@ class Forge:
             'url = "http://gitlab.lab.test:8929"', 'executor = "docker"', "[runners.docker]", *lines,
         ])  # fmt: skip
 
-    def runner(self, **changes: object) -> Container:
+    def start(self, **changes: object) -> Container:
         """Start a runner; its name for GitLab comes from the network."""
         files = {"/etc/gitlab-runner/config.toml": self.configuration(**changes)}
-        return self.world.run(IMAGE, files=files, volumes=SOCKET)
+        self.runners.append(self.world.run(IMAGE, files=files, volumes=SOCKET))
+        return self.runners[-1]
 
     def push(self, job: str) -> int:
         """Commit a pipeline of one job; answers the job's id."""
@@ -116,8 +118,8 @@ class Forge:
             volume.remove(force=True)
 
 
-@pytest.fixture
-def forge(engine: docker.DockerClient) -> Iterator[Forge]:
+@pytest.fixture(scope="module")
+def gitlab_with_project(engine: docker.DockerClient) -> Iterator[Forge]:
     world = World(engine)
     forge = Forge(world)
     yield forge
@@ -125,8 +127,17 @@ def forge(engine: docker.DockerClient) -> Iterator[Forge]:
     world.close()
 
 
+@pytest.fixture
+def forge(gitlab_with_project: Forge) -> Iterator[Forge]:
+    """GitLab with a project; runners that a test starts are gone after it."""
+    forge, forge.runners = gitlab_with_project, []
+    yield forge
+    for runner in forge.runners:
+        runner.remove(force=True, v=True)
+
+
 def test_job_runs_in_containers_as_the_configuration_says(forge: Forge) -> None:
-    forge.runner()
+    forge.start()
     job = forge.push("test: {script: ['grep gitlab.lab.test /etc/hosts', 'cat README.md', 'sleep 3']}")
 
     def look() -> dict[str, Any] | Pending:
@@ -145,7 +156,7 @@ def test_job_runs_in_containers_as_the_configuration_says(forge: Forge) -> None:
 
 
 def test_configuration_is_read_again_and_without_a_network_the_clone_fails(forge: Forge) -> None:
-    runner = forge.runner()
+    runner = forge.start()
     job = forge.push("test: {script: ['true']}")
     assert forge.ended(job)[0] == "success"
     put(runner, "/etc/gitlab-runner/config.toml", forge.configuration(network_mode=None, extra_hosts=None))
@@ -161,7 +172,7 @@ def test_configuration_is_read_again_and_without_a_network_the_clone_fails(forge
 
 
 def test_service_is_an_engine_that_the_job_reaches_by_name(forge: Forge, hub: Hub) -> None:
-    forge.runner()
+    forge.start()
     job = forge.push(f"""
 test:
   image: {images.standing_in_for(CLI).tag}
@@ -184,7 +195,7 @@ test:
 
 
 def test_failure_mask_and_pull_policy(forge: Forge) -> None:
-    forge.runner(allowed_pull_policies=["if-not-present"])
+    forge.start(allowed_pull_policies=["if-not-present"])
     forge.api("POST", f"projects/{forge.project}/variables", key="SECRET", value="hidden-value-1", masked=True)
     status, trace = forge.ended(forge.push("test: {script: ['echo \"it is $SECRET\"', 'exit 7']}"))
     assert status == "failed"
@@ -201,7 +212,7 @@ def test_failure_mask_and_pull_policy(forge: Forge) -> None:
 
 
 def test_cancelled_job_leaves_no_container(forge: Forge) -> None:
-    forge.runner()
+    forge.start()
     job = forge.push("test: {script: ['echo begun', 'sleep 300']}")
     wait_until(
         "the script", lambda: "\nbegun" in forge.trace(job).replace("\r", "") or Pending(forge.trace(job)), timeout=60

@@ -103,30 +103,25 @@ def seed(settings: dict[str, Any]) -> None:
 
 def start(changed: set[str]) -> None:
     """Start every service; restart those whose configuration changed."""
-    for name in SERVICES:
-        link = Path("/opt/gitlab/service") / name
-        if link.is_symlink():
-            if name in changed:
-                sv("restart", name)
-        else:
-            link.symlink_to(Path("/opt/gitlab/sv") / name)
     deadline = time.monotonic() + 30
     while not all((Path("/opt/gitlab/sv") / name / "supervise/ok").exists() for name in SERVICES):
         if time.monotonic() > deadline:
             raise ReconfigureError("runit does not supervise the services: is runsvdir running?")
         time.sleep(0.1)
     for name in SERVICES:
-        sv("start", name)
+        running = "run:" in sv("status", name).partition(";")[0]
+        sv("restart" if running and name in changed else "start", name)
 
 
-def sv(command: str, service: str) -> None:
-    """Run runit's sv."""
+def sv(command: str, service: str) -> str:
+    """Run runit's sv; answers what it says."""
     environment = {**os.environ, "SVDIR": "/opt/gitlab/service", "SVWAIT": "30"}
     result = subprocess.run(
         ["sv", command, service], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
-    if result.returncode:
+    if result.returncode and command != "status":
         raise ReconfigureError(f"sv {command} {service}: {result.stdout.strip()}")
+    return result.stdout
 
 
 def private(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The files that reconfigure makes: for nginx, the emulator, runit and the health check."""
+"""The files that reconfigure makes: for nginx, the emulator and the health check."""
 
 from __future__ import annotations
 
@@ -57,10 +57,6 @@ _REGISTRY = Template("""
     location / { proxy_pass http://127.0.0.1:$registry; }
   }
 """)
-_RUN = {
-    "puma": "exec python3 /opt/gitlab/embedded/standin/server.py",
-    "nginx": "exec nginx -c /var/opt/gitlab/nginx/conf/nginx.conf",
-}
 
 
 def check(settings: dict[str, Any]) -> None:
@@ -88,8 +84,6 @@ def write(settings: dict[str, Any]) -> set[str]:
         listen = _listen(settings, "registry", "registry_nginx") or registry.partition(":")[2] or 80
         servers += _REGISTRY.substitute(port=listen, host=registry.partition(":")[0], registry=REGISTRY)
     changed = set()
-    for name, command in _RUN.items():
-        _service(name, command)
     if _put(DATA / "nginx/conf/nginx.conf", _NGINX.substitute(servers=servers)):
         changed.add("nginx")
     if _emulator(settings["external_url"].rstrip("/"), registry):
@@ -118,17 +112,9 @@ def _emulator(url: str, registry: str) -> bool:
     return path.read_text() != before
 
 
-def _service(name: str, command: str) -> None:
-    log = f"/var/log/gitlab/{name}"
-    Path(log).mkdir(parents=True, exist_ok=True)
-    _put(Path(f"/opt/gitlab/sv/{name}/run"), f"#!/bin/sh\nexec 2>&1\n{command}\n", 0o755)
-    _put(Path(f"/opt/gitlab/sv/{name}/log/run"), f"#!/bin/sh\nexec svlogd {log}\n", 0o755)
-
-
-def _put(path: Path, text: str, mode: int = 0o644) -> bool:
+def _put(path: Path, text: str) -> bool:
     if path.exists() and path.read_text() == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    path.chmod(mode)
     return True
