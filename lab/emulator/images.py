@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from lab.emulator.docker.references import InvalidReferenceError, Reference, par
 from lab.emulator.docker.store import Image as StoredImage
 from lab.emulator.docker.store import Store
 from lab.emulator.unpacking import UnpackError, rootfs, unpack
+
+log = logging.getLogger(__name__)
 
 Credentials = Callable[[str], tuple[str, str] | None]
 Unpack = Callable[[Store, Path, StoredImage], Path]
@@ -161,6 +164,7 @@ async def _resolved(
         try:
             return remote, await remote.manifest(name.selector)
         except _Failed as error:
+            log.info("trying next host: %s (host %s)", error, endpoint.host)
             problem = error
     raise problem
 

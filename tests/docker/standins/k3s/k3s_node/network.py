@@ -7,6 +7,8 @@ import ipaddress
 import subprocess
 from pathlib import Path
 
+from k3s_node.speech import say
+
 PODS = ipaddress.ip_network("10.42.0.0/24")
 GATEWAY = str(PODS[1])
 BRIDGE = "cni0"
@@ -24,6 +26,7 @@ class Network:
 
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}
+        self._making: dict[str, asyncio.Task[None]] = {}
         self._rules: set[tuple[str, int, int, str]] = set()
 
     def start(self) -> None:
@@ -53,12 +56,12 @@ class Network:
             _run(*_translation("-D", *rule))
 
     async def attach(self, uid: str, hostname: str) -> str:
-        """Make the pod's namespaces; returns its address."""
+        """Make the pod's namespaces; returns its address. Cancelled in the middle, it goes on until they are whole."""
         used = set(self._taken.values())
-        number = next(each for each in range(2, 255) if each not in used)
-        self._taken[uid] = number
+        number = self._taken[uid] = next(each for each in range(2, 255) if each not in used)
         address = str(PODS[number])
-        await asyncio.to_thread(self._attach, number, address, hostname)
+        making = self._making[uid] = asyncio.create_task(asyncio.to_thread(self._attach, number, address, hostname))
+        await asyncio.shield(making)
         return address
 
     def _attach(self, number: int, address: str, hostname: str) -> None:
@@ -81,12 +84,20 @@ class Network:
         return f"--net=/run/netns/{_space(number)}", f"--uts={_names(number)}"
 
     def detach(self, uid: str) -> None:
-        """Remove the pod's namespace; nothing happens when it has none."""
-        number = self._taken.pop(uid, None)
-        if number is not None:
-            _run("ip", "-batch", "-force", "-", given=f"link del veth{number}\nnetns del {_space(number)}\n")
+        """Remove the pod's namespaces as soon as they are whole; nothing happens when it has none."""
+        making = self._making.pop(uid, None)
+        if making is not None:
+            making.add_done_callback(lambda _: self._detach(uid))
+
+    def _detach(self, uid: str) -> None:
+        number = self._taken[uid]
+        try:
+            _run("ip", "-batch", "-", given=f"link del veth{number}\nnetns del {_space(number)}\n")
             _run("umount", str(_names(number)))
             _names(number).unlink()
+            del self._taken[uid]  # else nobody else gets the number
+        except OSError as error:
+            say(f"failed to remove the namespaces of pod {uid}: {error}", "error")
 
 
 def _space(number: int) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -90,6 +91,7 @@ async def run(arguments: Namespace) -> None:
     registries.keep()
     _token(config, arguments.token)
     database = Database(config.data / "emulator.sqlite3")
+    _log_pulls()
     network = Network()
     network.start()
     _pod_files()
@@ -101,6 +103,15 @@ async def run(arguments: Namespace) -> None:
         for each in reversed(started):
             await each.stop()
         database.close()
+
+
+def _log_pulls() -> None:
+    """Every endpoint's own error goes to containerd's log, and only there."""
+    path = Path("/var/lib/rancher/k3s/agent/containerd/containerd.log")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logger = logging.getLogger("lab.emulator.images")
+    logger.addHandler(logging.FileHandler(path))
+    logger.setLevel(logging.INFO)
 
 
 def _token(config: Config, token: str) -> None:
