@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 from lab import argocd, workload
 from lab.argocd import NAMESPACE
+from lab.causes import Evidence
 from lab.cluster import DEFINITION, DEPLOYMENT, MANAGER, POD, STATEFUL_SET, Cluster, Document
 from lab.engines.base import LogSource
 from lab.engines.docker import argocd_manifest, containers, downloads, images, sizes
@@ -27,6 +28,7 @@ from lab.waiting import Pending
 
 MANIFEST_MANAGER = "lab-argocd-manifest"
 _FILE = "argo-cd"
+_REDIS = 'secret "argocd-redis" not found'
 _FACT = "argocd-manifest"
 _PARAMETERS, _INGRESS = "k8s/argocd/parameters.yaml", "k8s/argocd/ingress.yaml"
 _PART_OF = "app.kubernetes.io/part-of=argocd"
@@ -162,12 +164,16 @@ class ArgoCdInstall:
         hint = "`invoke logs argocd` shows the server; images that cannot be pulled are named above."
         context.wait(
             "Argo CD to become available", patient(self._available), timeout=timeout, hint=hint,
-            diagnose=lambda: evidence(self._cluster(), NAMESPACE),
+            diagnose=self._evidence,
         )  # fmt: skip
         if self._redirects():
             context.report("restarting argocd-server: it was started with other parameters")
             self._roll("argocd-server")
         return context.wait("Argo CD to answer", patient(self._serves), timeout=timeout, hint=hint)
+
+    def _evidence(self) -> list[Evidence]:
+        """What is wrong with Argo CD's pods; that the first ones wait for redis to make its secret is not wrong."""
+        return [seen for seen in evidence(self._cluster(), NAMESPACE) if _REDIS not in seen.text]
 
     def _serves(self) -> str | Pending:
         """The version once all parts are available and both ways in answer as they should."""
