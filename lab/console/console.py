@@ -107,7 +107,8 @@ class Console(Printer):
             self.row(*steps.ended(event))
         elif event.kind not in ("started", "waiting", "progress"):
             self.row(*steps.cause(f"{event.step.title}: {event.detail}"))
-        self._changed()
+        if event.kind != "progress":  # bytes come many times a second; they are drawn with the clocks
+            self._changed()
 
     def _masked(self, event: Event) -> Event:
         outcome = event.outcome and replace(event.outcome, detail=hide(event.outcome.detail, self._secrets))

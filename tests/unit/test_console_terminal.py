@@ -217,3 +217,23 @@ def test_a_run_that_is_over_in_a_moment_does_without_rich():
         assert found.end() == 0
         assert found.screen.visible()[-1] == "False"
         assert "\x1b[1A" not in found.output
+
+
+def test_bytes_that_come_are_drawn_with_speed_and_rest():
+    code = """
+    def pull(context):
+        for megabytes in range(121):
+            context.progress(megabytes * 1_000_000, 240_000_000)
+            told.wait(0.005)
+        told.wait(30)
+        return "240 MB"
+    with console.live(1):
+        run([step("image", "Image pulled", pull)], on_event=console.event)
+    """
+    with program(code) as found:
+        found.until("50 %, 120 of 240 MB, ")
+        row = found.screen.visible()[0]
+        assert re.search(r"^> running +\d+ s  Image pulled +50 %, 120 of 240 MB, [\d.]+ MB/s, \d+ (s|min) left$", row)
+        found.go_on()
+        assert found.end() == 0
+        assert [line.split()[:2] for line in found.screen.visible()] == [["✓", "done"]]
