@@ -211,19 +211,22 @@ def test_a_mirror_with_a_prefix_gives_the_image_its_upstream_name(engine, tmp_pa
         assert here == {wanted}
 
 
-def test_a_digest_is_pulled_and_found_again(engine, tmp_path, registry, name):
-    image = registry.push(f"{name}/tool")
-    digest = requests.head(
-        f"http://{registry.host}/v2/{name}/tool/manifests/1", headers={"Accept": MANIFESTS}, timeout=10
-    ).headers["Docker-Content-Digest"]
-    with lab(tmp_path, name, images={"gitlab": f"{image}@{digest}"}) as site:
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_digest_is_pulled_found_again_and_removed_whole(engine, tmp_path, registry, name, *, mirrored):
+    registry.push(f"{name}/tool")
+    url = f"http://{registry.host}/v2/{name}/tool/manifests/1"
+    digest = requests.head(url, headers={"Accept": MANIFESTS}, timeout=10).headers["Docker-Content-Digest"]
+    host = "upstream.invalid" if mirrored else registry.host
+    settings = {"mirrors": {"upstream.invalid": f"http://{registry.host}"}} if mirrored else {}
+    before = mine(engine, name)
+    with lab(tmp_path, name, images={"gitlab": f"{host}/{name}/tool:1@{digest}"}, **settings) as site:
         assert [outcome.state for outcome in run(images.steps(site), "pull.gitlab")] == ["done"]
         assert [outcome.state for outcome in run(images.steps(site), "pull.gitlab")] == ["satisfied"]
-        assert images.reference(site, "gitlab") == image
-        assert image in inventory(engine)["images"]
+        assert images.reference(site, "gitlab") == f"{host}/{name}/tool:1"
+        assert mine(engine, name) - before == {f"{host}/{name}/tool:1"}
         images.remove(site)
-        for left in engine.images.list(name=f"{registry.host}/{name}/tool"):
-            engine.images.remove(left.id, force=True)
+        assert mine(engine, name) == before
+        assert not [image for image in engine.images.list(all=True) if f"{name}/tool" in str(image.attrs)]
 
 
 @contextmanager

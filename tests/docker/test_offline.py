@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import pytest
 import yaml
-from docker_lab import DockerLab, Missing, on_docker
+from docker_lab import DockerLab, Missing, inventory, on_docker
 from hub import Hub
 
 from lab.engines.docker.pins import PINS
@@ -37,6 +37,7 @@ def offline(tmp_path: Path, engine: docker.DockerClient, hub: Hub) -> Iterator[D
             yield lab
             (tmp_path / "lab.yaml").write_text(yaml.safe_dump(settings))
             lab.invoke("down", "--purge", "--images", "--yes", timeout=240)
+            assert not {thing for things in inventory(engine).values() for thing in things if lab.name in thing}
     except Missing as missing:
         pytest.skip(str(missing))
 

@@ -119,6 +119,17 @@ def test_the_mirrors_name_stays_when_it_was_there_before(engine, tmp_path):
     assert sorted(engine.images) == ["gitlab/gitlab-runner:v19.3.0", there]
 
 
+def test_the_mirrors_name_of_a_killed_pull_is_taken_away_with_the_image(engine, tmp_path):
+    site = make(engine, tmp_path, mirrors={"docker.io": "mirror.example.com"})
+    mirrored = "mirror.example.com/gitlab/gitlab-runner:v19.3.0"
+    engine.hub[mirrored] = (500, "dial tcp 1.2.3.4:443: connect: connection refused")
+    with pytest.raises(LabError):
+        act(site)
+    engine.have(mirrored)  # the engine was done, and the lab was killed before it could give it its name
+    assert images.remove(site) == f"image {mirrored}"
+    assert not engine.images
+
+
 def test_an_override_is_pulled_and_used(engine, tmp_path):
     site = make(engine, tmp_path, images={"runner": "registry.example.com/own/runner:1"})
     engine.hub["registry.example.com/own/runner:1"] = layers(10)

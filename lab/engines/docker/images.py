@@ -75,14 +75,13 @@ class _Images:
 
     def _act(self, pin: Pin, wanted: Reference, source: Reference, context: StepContext) -> str:
         site = self._site
-        noted = claim(site, pin, wanted.name)
-        known = source.name == wanted.name or present(site, source.name) is not None
+        noted = claim(site, pin, wanted.name, source)
         puller = pull.Pull(
             site.daemon, source, upstream=wanted.registry, platform=f"linux/{self._machine}",
             expected=pin.download * _MB,
         )  # fmt: skip
         taken = puller.run(context, site.settings.timeouts.pull)
-        self._name(wanted, source, keep=known)
+        self._name(wanted, source, keep=not noted.get("source"))
         found = present(site, wanted.name)
         if found is None:
             raise pull.vanished(wanted.name)
@@ -96,14 +95,13 @@ class _Images:
 
     def _name(self, wanted: Reference, source: Reference, *, keep: bool) -> None:
         """Give what was pulled its upstream name, and take the mirror's name away again."""
-        api = self._site.daemon.client.api
-        pulled = f"{source.repository_name}@{source.digest}" if source.digest else source.name
+        api, pulled = self._site.daemon.client.api, source.pulled
         if pulled == wanted.name:
             return
         with self._site.daemon.asking(f"tag {pulled} as {wanted.name}"):
             api.tag(pulled, wanted.repository_name, wanted.tag, force=True)
-            if not keep and source.name != wanted.name and not source.digest:
-                api.remove_image(source.name)
+            if not keep:
+                api.remove_image(pulled)
 
     def _wrong(self, pin: Pin, wanted: Reference, found: Mapping[str, Any]) -> str:
         """What keeps an image that is here from being the one that is wanted; empty when nothing does."""
@@ -213,17 +211,15 @@ def table(settings: Settings, machine: str) -> Iterator[tuple[Pin, Reference]]:
 
 def _forget(site: Site, pin: Pin) -> str:
     noted = site.state.fact(_fact(pin)) or {}
-    if not noted.get("ours"):
-        return ""
-    name = str(noted["name"])
-    found = present(site, name)
-    said = ""
+    said = [_delete(site, noted["source"])] if noted.get("source") and present(site, noted["source"]) else []
+    found = present(site, noted["name"]) if noted.get("ours") else None
     if found is not None and noted.get("id") not in (None, found["Id"]):
-        said = f"{name} left, it was replaced since"
+        said.append(f"{noted['name']} left, it was replaced since")
     elif found is not None:
-        said = _delete(site, name)
-    site.state.put_fact(_fact(pin), None)
-    return said
+        said.append(_delete(site, noted["name"]))
+    if noted:
+        site.state.put_fact(_fact(pin), None)
+    return ", ".join(said)
 
 
 def _delete(site: Site, name: str) -> str:
@@ -245,11 +241,21 @@ def _pin(name: str) -> Pin:
     return found
 
 
-def claim(site: Site, pin: Pin, name: str) -> dict[str, Any]:
-    """Note that an image is about to be brought here by the lab, unless it is here already; returns what is noted."""
+def claim(site: Site, pin: Pin, name: str, source: Reference | None = None) -> dict[str, Any]:
+    """Note that an image is about to be brought here by the lab, unless it is here already; returns what is noted.
+
+    Args:
+        site: the lab.
+        pin: which image.
+        name: what it will be called.
+        source: where a pull takes it from; a mirror's name is the lab's too unless it is here already.
+    """
     noted = dict(site.state.fact(_fact(pin)) or {})
     if present(site, name) is None:  # noted first: a kill in between must not lose it
         noted = {"name": name, "ours": True}
+    if source and source.registry != references.parse(name).registry and present(site, source.pulled) is None:
+        noted["source"] = source.pulled
+    if noted:
         site.state.put_fact(_fact(pin), noted)
     return noted
 

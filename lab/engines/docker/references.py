@@ -44,6 +44,11 @@ class Reference:
         """What a registry is asked for: the digest when there is one, else the tag."""
         return self.digest or self.tag
 
+    @property
+    def pulled(self) -> str:
+        """What the engine calls the image when it has pulled it."""
+        return f"{self.repository_name}@{self.digest}" if self.digest else self.name
+
     def __str__(self) -> str:
         return f"{self.name}@{self.digest}" if self.digest else self.name
 
