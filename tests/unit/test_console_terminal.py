@@ -230,7 +230,7 @@ def test_bytes_that_come_are_drawn_with_speed_and_rest():
     with console.live(1):
         run([step("image", "Image pulled", pull)], on_event=console.event)
     """
-    with program(code) as found:
+    with program(code, columns=120) as found:
         found.until("50 %, 120 of 240 MB, ")
         row = found.screen.visible()[0]
         assert re.search(r"^> running +\d+ s  Image pulled +50 %, 120 of 240 MB, [\d.]+ MB/s, \d+ (s|min) left$", row)
