@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from lab.causes.cause import Diagnosis, Gather
+from lab.causes.cause import Diagnosis, Evidence, Gather
 from lab.causes.recognition import problems
 
 _FIRST, _PAUSE, _LONGEST = 1.0, 3.0, 15.0
@@ -58,9 +58,13 @@ class Watch:
         threading.Thread(target=self._work, name="diagnosis", daemon=True).start()
 
     def _work(self) -> None:
+        seen: list[Evidence] = []
         found: list[Diagnosis] = []
         with contextlib.suppress(Exception):  # what cannot be read is no evidence; the wait sees the outage itself
-            found = problems(self._gather()) if self._gather else []
+            for item in self._gather() if self._gather else ():
+                seen.append(item)  # noqa: PERF402 - what came before an outage counts
+        with contextlib.suppress(Exception):  # a kind that does not exist is no reason to end a wait
+            found = problems(seen)
         self._results.put(found)
 
     def _learn(self, found: list[Diagnosis]) -> None:

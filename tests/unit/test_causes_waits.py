@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -131,6 +132,16 @@ def test_evidence_that_cannot_be_had_does_not_harm_the_wait(gather):
     with pytest.raises(TimedOut) as caught:
         wait_until("it", never, timeout=0, diagnose=gather)
     assert caught.value.evidence == "last seen: not yet"
+
+
+def test_what_came_before_an_outage_counts():
+    def gather() -> Iterator[Evidence]:
+        yield FULL
+        raise LabError("LAB-KUBE-02", "Kubernetes does not answer.")
+
+    with pytest.raises(TimedOut) as caught:
+        wait_until("it", never, timeout=0, diagnose=gather)
+    assert "LAB-HOST-03" in caught.value.evidence
 
 
 def test_evidence_that_never_comes_delays_the_end_by_no_more_than_its_bound(monkeypatch):

@@ -358,8 +358,10 @@ def test_parts_that_do_not_come_up_are_named_with_what_keeps_them(install, objec
     pods = [{"metadata": {"name": f"{name}-1"}, "status": {"containerStatuses": [{"state": {"waiting": waiting}}]}}
             for name in ("argocd-repo-server", "argocd-redis")]  # fmt: skip
     fake.on("GET", f"{BASE}/pods", (200, {"items": pods}))
+    fake.on("GET", f"{BASE}/events", (200, {"items": []}))
     with pytest.raises(TimedOut) as caught:
         step(install, "argocd").act(StepContext())
+    assert "LAB-REG-08" in caught.value.evidence
     told = caught.value.evidence.splitlines()[0]
     assert "argocd-repo-server-1, argocd-redis-1: ImagePullBackOff: 429" in told
     assert "not available: argocd-repo-server, argocd-redis;" in told

@@ -11,14 +11,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 
-from lab import argocd, workload
+from lab import argocd, symptoms, workload
 from lab.argocd import NAMESPACE
 from lab.causes import Evidence
 from lab.cluster import DEFINITION, DEPLOYMENT, MANAGER, POD, STATEFUL_SET, Cluster, Document
 from lab.engines.base import LogSource
 from lab.engines.docker import argocd_manifest, containers, downloads, images, sizes
 from lab.engines.docker.argocd_manifest import Manifest
-from lab.engines.docker.cluster import check, evidence, troubles
+from lab.engines.docker.cluster import check, troubles
 from lab.engines.docker.site import Site
 from lab.errors import UsageError
 from lab.model import Check
@@ -173,7 +173,7 @@ class ArgoCdInstall:
 
     def _evidence(self) -> list[Evidence]:
         """What is wrong with Argo CD's pods; that the first ones wait for redis to make its secret is not wrong."""
-        return [seen for seen in evidence(self._cluster(), NAMESPACE) if _REDIS not in seen.text]
+        return [seen for seen in symptoms.of_namespace(self._cluster(), NAMESPACE) if _REDIS not in seen.text]
 
     def _serves(self) -> str | Pending:
         """The version once all parts are available and both ways in answer as they should."""

@@ -7,13 +7,13 @@ available, and the ingress answers on its port.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lab import assets, files, workload
+from lab import assets, files, symptoms, workload
 from lab.causes import Evidence
 from lab.cluster import DEPLOYMENT, NODE, POD, Cluster
 from lab.engines.base import LogSource
@@ -186,8 +186,13 @@ class K3dCluster:
         context.wait(
             f"cluster {self._site.names.cluster}", patient(self._serves, outage=timeout), timeout=timeout,
             hint="`invoke logs cluster` shows k3s; `invoke down`, then `invoke up` makes the cluster anew.",
-            diagnose=lambda: [Evidence("node", self._nodes.log(), "k3s"), *evidence(Cluster(self._kubeconfig), SYSTEM)],
+            diagnose=self._evidence,
         )  # fmt: skip
+
+    def _evidence(self) -> Iterator[Evidence]:
+        """What the first node says, and its pods once Kubernetes answers."""
+        yield Evidence("node", self._nodes.log(), "k3s")
+        yield from symptoms.of_namespace(Cluster(self._kubeconfig), SYSTEM)
 
     def _serves(self) -> str | Pending:
         """The nodes' versions once everything answers, else what is not there yet."""
@@ -296,8 +301,3 @@ def troubles(cluster: Cluster, namespace: str) -> list[str]:
         if why:
             found.setdefault(why, []).append(pod["metadata"]["name"])
     return [f"{', '.join(pods)}: {why}" for why, pods in found.items()]
-
-
-def evidence(cluster: Cluster, namespace: str) -> list[Evidence]:
-    """The troubles of a namespace, for the known causes."""
-    return [Evidence("pod", line, namespace) for line in troubles(cluster, namespace)]
