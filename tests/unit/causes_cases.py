@@ -303,7 +303,10 @@ HARMLESS: list[tuple[str, str]] = [
     ("trace", "Login Succeeded\nThe push refers to repository [gitlab.lab.test:5050/root/hichat]\nJob succeeded"),
     ("trace", '$ echo "a value is invalid when it is empty" # see LAB docs, please retry later'),
     ("trace", "test_login_is_forbidden PASSED\ntest_403_when_not_allowed PASSED"),
-    ("event", "FailedScheduling: 0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."),
+    (
+        "event",
+        "FailedScheduling: 0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }.",
+    ),
     ("pod", "Unschedulable: 0/1 nodes are available: 1 node(s) had untolerated taint(s)."),
     ("pod", "ContainerCreating: "),
     ("pod", "PodInitializing: "),
