@@ -331,13 +331,20 @@ def test_the_cache_keeps_what_it_fetched(engine, tmp_path, registry, name, monke
             assert [check.ok for check in cache.health()] == [True]
             container.remove(force=True)
             assert [check.ok for check in cache.health()] == [False]
-            registry.container.start()  # a registry that mirrors begins only when it reaches what it mirrors
-            run(drop_pull(cache.steps()))
+            run(drop_pull(cache.steps()))  # its upstream is gone, and a registry that mirrors begins only with it
+            assert wait_until("the reason", lambda: complaint(cache), timeout=30)
+            assert [outcome.state for outcome in run(drop_pull(cache.steps()))] == ["satisfied", "satisfied"]
+            registry.container.start()
             wait_until("the cache", lambda: answers(f"https://{address(site)}/v2/"), timeout=30)
             registry.container.stop(timeout=1)
             assert fetch(site, f"library/{name}", "1"), "its volume kept it"
         finally:
             engine.networks.get(site.names.network).disconnect(registry.container, force=True)
+
+
+def complaint(cache: Cache) -> bool | Pending:
+    found = cache.health()[0]
+    return (not found.ok and "panic: Get" in found.evidence) or Pending(found.evidence)
 
 
 def drop_pull(steps):

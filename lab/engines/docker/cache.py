@@ -54,8 +54,8 @@ class Cache:
         if state == "running":
             upstream = mirrors.cache_upstream(self._site) or "its stock"
             return [Check("engine.cache", "Cache of images", True, f"{self._name}, from {upstream}")]
-        said = containers.tail(self._site, container, 1).strip()[-300:]
-        return [Check("engine.cache", "Cache of images", False, f"{state}: {said}", "invoke up; invoke logs cache")]
+        hint = "It begins when it reaches what it mirrors; without a network, run `invoke pull` while there is one."
+        return [Check("engine.cache", "Cache of images", False, f"{state}: {self._last_words(container)}", hint)]
 
     def stop(self) -> str:
         """End it; what it keeps stays."""
@@ -94,6 +94,12 @@ class Cache:
                 restart_policy={"Name": "unless-stopped"},
                 labels={**self._site.labels, containers.CONFIG: self._digest()},
             )  # fmt: skip
+
+    def _last_words(self, container: Any) -> str:
+        """Why it ended: a registry panics when it cannot reach what it mirrors, and its stack comes after that."""
+        lines = containers.tail(self._site, container, 60).strip().splitlines()
+        said = next((line for line in reversed(lines) if line.startswith("panic:")), lines[-1] if lines else "")
+        return said[:300]
 
     def _wanted(self) -> dict[str, Any]:
         """What the container is created from; its name is its address on the network, nothing is published."""

@@ -20,6 +20,8 @@ from lab.settings import Settings
 STOCK = "stock"
 """Fact: the images that nodes and builds need are on this Docker (`pull`, or a bundle), and the cache serves them."""
 _MB = 1_000_000
+_WIDTH = 40
+"""Letters of a name in a step's title."""
 
 
 def steps(site: Site, *places: Place) -> Sequence[Step]:
@@ -59,7 +61,7 @@ class _Images:
             typed += f"\ndocker tag {source} {wanted.name}"
         return Step(
             f"pull.{pin.name}",
-            f"Image {wanted.name}",
+            f"Image {_brief(wanted.name)}",
             lambda _context: self._probe(pin, wanted),
             lambda context: self._act(pin, wanted, source, context),
             explain=typed,
@@ -273,6 +275,11 @@ def came_from(site: Site, name: str, checksum: str, found: str) -> bool:
 
 def _fact(pin: Pin) -> str:
     return f"images/{pin.name}"
+
+
+def _brief(name: str) -> str:
+    """A name that fits into a line; the step's command has all of it."""
+    return name if len(name) <= _WIDTH else f"…/{name.rpartition('/')[2]}"
 
 
 def _short(found: Mapping[str, Any]) -> str:
