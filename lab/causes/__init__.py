@@ -10,7 +10,9 @@ waits       ``context.wait(..., diagnose=lambda: [Evidence("gitlab", tail()), Ev
             soon as it is seen (`plan.Event` of kind ``diagnosis``), ends the wait at once when it cannot heal, and
             stands in the evidence of a time-out otherwise
 
-The evidence of a wait must be of now: the log since the step began and not what an earlier start has left in it.
+The evidence of a wait must be of now: the log since the step began and not what an earlier start has left in it. A text
+that may be overtaken (a job that runs) is not ``final`` and never ends a wait. `lab.symptoms` collects evidence from
+GitLab, Argo CD and Kubernetes; an engine knows the logs of its own parts.
 """
 
 from lab.causes.cause import KINDS, Cause, Diagnosis, Evidence, Gather, Words

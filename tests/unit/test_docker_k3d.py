@@ -175,7 +175,7 @@ def test_an_earlier_k3d_that_is_still_at_work_is_waited_for(site, tmp_path):
         context = StepContext(report=lambda seen: (told.append(seen), fcntl.flock(lock, fcntl.LOCK_UN)))
         with k3d.K3d(site).alone(context):
             pass
-    assert told == ["another k3d is at work"]
+    assert told == ["an earlier k3d to end: another k3d is at work"]
 
 
 def test_waiting_for_an_earlier_k3d_is_bounded_and_ends_with_ctrl_c(engine, tmp_path):
