@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -79,10 +80,11 @@ def world(engine: docker.DockerClient) -> Iterator[World]:
 @pytest.fixture(scope="session")
 def foreign(engine: docker.DockerClient) -> Iterator[dict[str, str]]:
     """A container, a network and a volume of somebody else, which must outlive every lab."""
-    network = engine.networks.create("foreign-network")
-    volume = engine.volumes.create("foreign-volume")
+    name = f"foreign-{secrets.token_hex(3)}"
+    network = engine.networks.create(name)
+    volume = engine.volumes.create(name)
     image = engine.images.list(filters={"label": "gitops-lab.standin=true"})[0].id
-    container = engine.containers.create(image, ["sleep", "1d"], name="foreign", volumes=["foreign-volume:/kept"])
+    container = engine.containers.create(image, ["sleep", "1d"], name=name, volumes=[f"{name}:/kept"])
     network.connect(container)
     yield {"container": container.id, "network": network.id, "volume": volume.name}
     container.reload()
