@@ -60,7 +60,7 @@ class K3dCluster:
                 explain="curl -Lo .lab/bin/k3d https://github.com/k3d-io/k3d/releases/... && chmod +x .lab/bin/k3d",
             ),
             Step(
-                "cluster", f"Kubernetes cluster {name}", self._probe, self._act, ("network", "k3d", *pulled),
+                "cluster", f"Kubernetes cluster {name}", self._probe, self._act, ("network", "cache", "k3d", *pulled),
                 f"k3d cluster create --config .lab/k3d.yaml\nk3d kubeconfig get {name} > .lab/kubeconfig",
             ),
             self._names.step(),
