@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from lab.engines.docker import address, gitlab, network, runner
+from lab.engines.docker import address, network, root_access, runner
 from lab.errors import MachineError
 
 Net = ipaddress.IPv4Network
@@ -28,7 +28,7 @@ def test_a_route_is_read_in_the_kernels_byte_order():
 
 
 def test_passwords_satisfy_gitlabs_rules():
-    made = {gitlab.new_password() for _ in range(50)}
+    made = {root_access.new_password() for _ in range(50)}
     assert len(made) == 50
     for password in made:
         assert len(password) >= 20

@@ -81,7 +81,7 @@ class DockerEngine:
             argocd=f"https://localhost:{ports.argocd}",
             webhook=f"http://{self._site.names.balancer}/api/webhook",
             app=f"http://localhost:{ports.app}",
-            root_token=self.gitlab.token(),
+            root_token=self.gitlab.access.token(),
         )
 
     def attach_runner(self, token: str) -> None:

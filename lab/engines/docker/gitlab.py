@@ -1,15 +1,12 @@
 """GitLab CE with its registry in one container (contracts A).
 
-``gitlab`` makes the container, ``gitlab.ready`` waits through its boot, ``gitlab.token`` gives root a token. The boot
-is the longest chain of the lab; nothing else waits for it that need not.
+``gitlab`` makes the container, ``gitlab.ready`` waits through its boot, the longest chain of the lab; nothing else
+waits for it that need not. Root's password and token are in root_access.py.
 """
 
 from __future__ import annotations
 
-import secrets
-import string
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
 from typing import Any
 
 from lab import assets
@@ -17,6 +14,7 @@ from lab.causes import Evidence
 from lab.engines.base import LogSource
 from lab.engines.docker import containers, images, sizes
 from lab.engines.docker.network import Network
+from lab.engines.docker.root_access import RootAccess
 from lab.engines.docker.site import Site
 from lab.errors import LabError
 from lab.model import Check
@@ -24,23 +22,16 @@ from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import RemoteError, fetch, load
 from lab.waiting import Pending
 
-ROOT_PASSWORD, ROOT_TOKEN = "root-password", "root-token"
-TOKEN_NAME = "lab"  # noqa: S105 - a name
 _FILE = "/etc/gitlab/gitlab.rb"
-_SCRIPT = "/tmp/lab-root-token.rb"  # noqa: S108 - inside GitLab's container
-_GIT = 998
-"""User ``git`` in the image (contracts A.1); `gitlab-rails runner` runs as it."""
 _EMBEDDED = "/opt/gitlab/embedded/bin"
 """Where the image has a curl in any case."""
 _RECONFIGURED = "gitlab Reconfigured!"
 _STOP = 110
 """Seconds that GitLab gets to end its services."""
-_RAILS = 600
-"""Seconds for one `gitlab-rails runner`, which starts Rails: a minute on a good machine."""
+_RECONFIGURE = 600
+"""Seconds for `gitlab-ctl reconfigure`."""
 _RESTARTS = 3
-_EXPIRES = timedelta(days=30)
 _VOLUMES = {"config": "/etc/gitlab", "logs": "/var/log/gitlab", "data": "/var/opt/gitlab"}
-_LETTERS = string.ascii_letters.translate(str.maketrans("", "", "aeiouAEIOUlI")) + "23456789"
 
 
 class GitLab:
@@ -49,6 +40,7 @@ class GitLab:
     def __init__(self, site: Site, network: Network) -> None:
         self._site = site
         self._network = network
+        self.access = RootAccess(site)
 
     def steps(self) -> Sequence[Step]:
         """The container, its readiness, root's token."""
@@ -67,19 +59,8 @@ class GitLab:
                 f"docker logs --follow {name}   # until: {_RECONFIGURED}\n"
                 f"docker exec {name} curl --fail {self._inside}/-/readiness",
             ),
-            Step(
-                "gitlab.token", "Root's access token", self._probe_token, self._act_token, ("gitlab.ready",),
-                f"docker exec {name} gitlab-rails runner root-token.rb",
-            ),
+            self.access.step(),
         ]  # fmt: skip
-
-    def password(self) -> str:
-        """Root's password; made once."""
-        return self._secret(ROOT_PASSWORD, new_password)
-
-    def token(self) -> str:
-        """Root's access token; known before GitLab is, because the lab chooses it."""
-        return self._secret(ROOT_TOKEN, lambda: f"glpat-{secrets.token_urlsafe(24)}")
 
     def health(self) -> Sequence[Check]:
         """Whether the container runs and GitLab answers inside."""
@@ -114,13 +95,6 @@ class GitLab:
 
     def _volumes(self) -> dict[str, str]:
         return {f"{self._site.names.gitlab}-{part}": path for part, path in _VOLUMES.items()}
-
-    def _secret(self, name: str, make: Any) -> str:
-        found = self._site.state.secret(name)
-        if not found:
-            found = str(make())
-            self._site.state.put_secret(name, found)
-        return found
 
     def _configuration(self) -> str:
         """gitlab.rb as this lab's GitLab reads it."""
@@ -190,14 +164,14 @@ class GitLab:
         with self._site.daemon.asking("create GitLab's container"):
             return self._site.daemon.client.containers.create(
                 name=self._site.names.gitlab, detach=True, **self._wanted(),
-                environment={"GITLAB_ROOT_PASSWORD": self.password()},
+                environment={"GITLAB_ROOT_PASSWORD": self.access.password()},
                 network=self._site.names.network, networking_config={self._site.names.network: endpoint},
                 restart_policy={"Name": "unless-stopped"},
                 labels={**self._site.labels, containers.CONFIG: self._digest()},
             )  # fmt: skip
 
     def _reconfigure(self, container: Any) -> str:
-        ran = self._site.daemon.execute(container, "timeout", str(_RAILS), "gitlab-ctl", "reconfigure")
+        ran = self._site.daemon.execute(container, "timeout", str(_RECONFIGURE), "gitlab-ctl", "reconfigure")
         if ran.code:
             raise LabError(
                 "LAB-GITLAB-20", "GitLab does not take its new configuration.", evidence=ran.output[-2000:],
@@ -270,55 +244,6 @@ class GitLab:
     def _last_words(self, container: Any) -> str:
         lines = [line.strip() for line in containers.tail(self._site, container, 5).splitlines()]
         return next((line[:100] for line in reversed(lines) if line), "")
-
-    def _probe_token(self, _context: StepContext) -> Probe:
-        found = self._own_token()
-        if found is None:
-            return Needed("GitLab does not accept it")
-        ends = date.fromisoformat(found["expires_at"]) if found.get("expires_at") else date.max
-        if ends - date.today() < _EXPIRES:  # noqa: DTZ011 - GitLab counts days
-            return Needed(f"it ends on {ends}")
-        return Satisfied(f"valid until {ends}")
-
-    def _own_token(self) -> dict[str, Any] | None:
-        url = f"http://127.0.0.1:{self._site.settings.ports.gitlab}/api/v4/personal_access_tokens/self"
-        answer = fetch(url, headers={"PRIVATE-TOKEN": self.token()}, timeout=30)
-        if answer.status == 200:
-            return dict(answer.json())
-        if answer.status in (401, 403):
-            return None
-        raise RemoteError(
-            "LAB-GITLAB-22", f"GitLab answers {answer.status} when asked about root's token.", status=answer.status,
-            evidence=answer.text[:300], hint="invoke logs gitlab",
-        )  # fmt: skip
-
-    def _act_token(self, context: StepContext) -> str:
-        """One start of Rails; the script travels as a file, so that the token is on no command line."""
-        self._site.state.put_secret(ROOT_TOKEN, f"glpat-{secrets.token_urlsafe(24)}")
-        container = self._site.ours("containers", self._site.names.gitlab)
-        if container is None:
-            raise LabError("LAB-GITLAB-23", "GitLab's container has gone.", hint="invoke up")
-        script = assets.render("gitlab/root-token.rb", name=TOKEN_NAME, token=self.token())
-        containers.put(self._site, container, _SCRIPT, script, owner=_GIT)
-        context.report("gitlab-rails runner starts Rails, a minute")
-        try:
-            ran = self._site.daemon.execute(container, "timeout", str(_RAILS), "gitlab-rails", "runner", _SCRIPT)
-        finally:
-            self._site.daemon.execute(container, "rm", "-f", _SCRIPT)
-        if ran.code:
-            raise LabError(
-                "LAB-GITLAB-24", "GitLab could not make root's access token.",
-                evidence=ran.output.replace(self.token(), "[masked]")[-2000:], hint="invoke logs gitlab",
-            )  # fmt: skip
-        return context.wait("GitLab to accept the token", self._accepted, timeout=60)
-
-    def _accepted(self) -> str | Pending:
-        return "made" if self._own_token() else Pending("it is refused")
-
-
-def new_password() -> str:
-    """A password that GitLab takes: no word that its seed refuses can be in it (contracts A.5)."""
-    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(6)) for _ in range(4))
 
 
 def _text(seen: str | Pending) -> str:
