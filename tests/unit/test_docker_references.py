@@ -183,6 +183,7 @@ def test_a_larger_size_has_nothing_less():
     ]
     assert all(column == sorted(column) for column in columns)
     assert not sizes.SIZES[0].argocd_extras
+    assert sizes.SIZES[0].runner_concurrent > 1
 
 
 def test_nodes_take_the_caches_own_certificate(tmp_path):

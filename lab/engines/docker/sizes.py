@@ -34,7 +34,7 @@ class Size:
     """PostgreSQL's cache."""
     gitlab_memory: int
     runner_concurrent: int
-    """CI jobs at the same time."""
+    """CI jobs at the same time; with one alone an older job would hold up the newest (contracts H.44)."""
     node_memory: int
     """Of each k3d node, server and agents."""
     argocd_extras: bool
@@ -50,9 +50,9 @@ class Size:
 
 
 SIZES = (
-    Size("small", FLOOR, 0, 5, "128MB", int(3.5 * GB), 1, 2 * GB, argocd_extras=False),
-    Size("medium", 8 * GB, 0, 10, "256MB", 5 * GB, 2, 4 * GB, argocd_extras=False),
-    Size("large", 16 * GB, 2, 20, "512MB", 8 * GB, 4, 8 * GB, argocd_extras=True),
+    Size("small", FLOOR, 0, 5, "128MB", int(3.5 * GB), 2, int(2.5 * GB), argocd_extras=False),
+    Size("medium", 8 * GB, 0, 10, "256MB", 5 * GB, 4, 4 * GB, argocd_extras=False),
+    Size("large", 16 * GB, 2, 20, "512MB", 8 * GB, 6, 8 * GB, argocd_extras=True),
 )
 """From the smallest to the largest."""
 
