@@ -160,6 +160,17 @@ def order(steps: Sequence[Step]) -> list[Step]:
     return done
 
 
+def leading_to(steps: Sequence[Step], names: Iterable[str]) -> list[Step]:
+    """The steps with these names and all that they need, in order; raises ValueError as `order` does."""
+    wanted = set(names)
+    found = []
+    for step in reversed(order(steps)):
+        if step.name in wanted:
+            wanted.update(step.needs)
+            found.append(step)
+    return found[::-1]
+
+
 def run(
     steps: Sequence[Step],
     *,

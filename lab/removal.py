@@ -66,7 +66,9 @@ class Removal:
         if not self.engine.has_data():
             return  # it was never started: there are no commits
         running, settings = self.running, self.running.settings
-        outcomes = plan.run(self.engine.steps(), stop=running.stop, on_event=journal.event)
+        # Only GitLab: a cluster that is broken is no reason to keep the lab.
+        steps = plan.leading_to(self.engine.steps(), self.engine.forge_ready)
+        outcomes = plan.run(steps, stop=running.stop, on_event=journal.event)
         error = next((outcome.error for outcome in outcomes if outcome.error), None)
         if error:
             raise error

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from lab.errors import Interrupted, LabError
-from lab.plan import AT_ONCE, Needed, Outcome, Satisfied, Step, StepContext, Unknown, order, run
+from lab.plan import AT_ONCE, Needed, Outcome, Satisfied, Step, StepContext, Unknown, leading_to, order, run
 from lab.waiting import Pending
 
 
@@ -161,3 +161,9 @@ def test_a_group_has_a_limit_of_its_own_and_holds_nobody_else_up():
     outcomes = run([*pulls, other], parallel=4)
     assert [outcome.state for outcome in outcomes] == ["done"] * 7
     assert max(most) <= AT_ONCE["pull"]
+
+
+def test_what_leads_to_a_step_is_it_and_all_that_it_needs():
+    steps = [step("top", needs=["left"]), step("left", needs=["base"]), step("right", needs=["base"]), step("base")]
+    assert [each.name for each in leading_to(steps, ["top"])] == ["base", "left", "top"]
+    assert [each.name for each in leading_to(steps, ["left", "right"])] == ["base", "left", "right"]

@@ -136,7 +136,13 @@ def _build(client: docker.DockerClient, stand_in: StandIn) -> None:
     context.seek(0)
     try:
         client.images.build(
-            fileobj=context, custom_context=True, tag=stand_in.tag, labels=LABELS, rm=True, forcerm=True
+            fileobj=context,
+            custom_context=True,
+            tag=stand_in.tag,
+            labels=LABELS,
+            network_mode="host",  # what a build downloads, the machine itself can reach
+            rm=True,
+            forcerm=True,
         )
     except BuildError as error:
         lines = "".join(line.get("stream", "") for line in error.build_log).splitlines()
