@@ -55,7 +55,7 @@ class Lab:
         self.environ = environ
         self.home = Path(environ.get("LAB_HOME") or assets.ROOT).resolve()
         self.file = self.home / "lab.yaml"
-        self.state = State(self.home / ".lab")
+        self.state = State(self.home / ".lab", lambda secret: console.mask([secret]))
         self.stop_event = threading.Event()
         console.mask(self.state.secrets())
 

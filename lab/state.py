@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,16 @@ _README = "Made by the lab. Everything in here can be removed with `invoke down 
 
 
 class State:
-    """The lab's own memory below one folder (mode 0700)."""
+    """The lab's own memory below one folder (mode 0700).
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where it lies; made when first written to.
+        learned: told each secret when it is kept, so that it can be masked from then on.
+    """
+
+    def __init__(self, folder: Path, learned: Callable[[str], None] = lambda _secret: None) -> None:
         self.folder = folder
+        self._learned = learned
 
     def path(self, name: str) -> Path:
         """Where a file of the lab lies; its folder is made when needed."""
@@ -35,6 +41,7 @@ class State:
 
     def put_secret(self, name: str, value: str) -> None:
         """Keep a secret. Call it before the secret is put to use, so that a kill in between loses nothing."""
+        self._learned(value)
         self._write(f"secrets/{name}", value)
 
     def drop_secret(self, name: str) -> None:

@@ -56,3 +56,9 @@ def test_only_one_process_holds_the_lab(tmp_path):
 def test_a_damaged_fact_counts_as_absent(tmp_path, text):
     (tmp_path / "engine.json").write_text(text)
     assert State(tmp_path).fact("engine") is None
+
+
+def test_a_secret_is_told_before_it_is_kept(tmp_path):
+    told = []
+    State(tmp_path / ".lab", told.append).put_secret("token", "s3cret")
+    assert told == ["s3cret"]

@@ -27,8 +27,8 @@ class DockerEngine:
 
     name = "docker"
     about = (
-        "GitLab CE, its registry and a privileged runner in containers, Kubernetes (k3s) made by k3d, and Argo CD in "
-        "it: the real ones. The first time takes as long as the downloads and GitLab's first boot."
+        "GitLab CE with its registry, a privileged runner, k3s made by k3d, and Argo CD, in containers. The first time "
+        "takes as long as the downloads and GitLab's first boot."
     )
     forge_ready: tuple[str, ...] = ("gitlab.token",)
     runner_ready: tuple[str, ...] = ("runner.container",)
