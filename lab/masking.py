@@ -34,7 +34,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"\b(?:{_GITLAB}|{_OTHERS})[-_][\w.-]{{4,}}", 0, MASKED),
         (r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?", 0, MASKED),
         (
-            rf"((?:proxy-)?authorization{_QUOTE}\s*[:=]\s*\[?\s*{_QUOTE}(?:(?:basic|bearer|token)\s+)?)[^\s\"'\\,\]]+",
+            rf"((?:proxy-)?authorization{_QUOTE}\s*[:=]\s*\[?\s*{_QUOTE}(?:(?:basic|bearer|token)\s+)?)(?!null\b)[^\s\"'\\,\]]+",
             re.IGNORECASE,
             rf"\g<1>{MASKED}",
         ),

@@ -87,6 +87,7 @@ def test_what_looks_like_a_secret_goes(text, secret):
         "Secret gitlab-registry, secretName: gitlab-registry, automountServiceAccountToken: false",
         "glibc-2.36 in /usr/lib/python3/dist-packages/gitlab and 9fb1fdc3" + "0" * 32,
         "http://127.0.0.1:8929/root/hichat by lab@lab.test",
+        '{"Authorization": null, "token": null}',
         "http://127.0.0.1:8929/root, mail lab@lab.test",
     ],
 )
