@@ -247,7 +247,8 @@ class _Remote:
 
     async def _fetch_token(self, wanted: dict[str, str]) -> str:
         scope = f"repository:{self._name.path}:pull"
-        address = challenge.token_address(wanted, [scope])
+        asked = wanted.get("scope", "").split()  # of a mirror, whose repositories may have other names
+        address = challenge.token_address(wanted, list(dict.fromkeys([*asked, scope])))
         kind = "oauth" if self._login else "anonymous"
         headers = {}
         if self._login:

@@ -52,10 +52,13 @@ def push(world: World, name: str, *layers: bytes, **config) -> None:
     assert answer.status == 201, answer.body
 
 
-def pull(world: World, reference: str, cache, login=("root", ROOT_TOKEN)) -> images.Image:
+def pull(world: World, reference: str, cache, login=("root", ROOT_TOKEN), **options) -> images.Image:
+    def credentials(host: str) -> tuple[str, str] | None:
+        return login if host == world.host else None
+
     async def run() -> images.Image:
         async with aiohttp.ClientSession() as session:
-            return await images.pull(session, reference, lambda host: login if host == world.host else None, cache)
+            return await images.pull(session, reference, credentials, cache, **options)
 
     return asyncio.run(run())
 
@@ -147,3 +150,20 @@ def test_content_that_was_tampered_with_is_refused(world: World, tmp_path):
     stored.write_bytes(layer.replace(b"original", b"tampered"))
     with pytest.raises(images.PullError, match="unexpected commit digest"):
         pull(world, f"{world.host}/root/app/evil:v1", tmp_path)
+
+
+def test_endpoints_are_tried_in_order_and_the_last_error_is_shown(world: World, tmp_path, caplog):
+    push(world, "root/app/mirrored", archive(("f", b"1")))
+    nowhere = images.Endpoint("http://127.0.0.1:1/v2/root/app/mirrored", "127.0.0.1:1")
+    right = images.Endpoint(
+        f"http://{world.host}/v2/root/app/mirrored", world.host, "?ns=up.test", login=("root", ROOT_TOKEN)
+    )
+    image = pull(world, "up.test/a/b:v1", tmp_path, endpoints=lambda _: [nowhere, right])
+    assert image.identity.startswith("up.test/a/b@sha256:")
+    secure = images.Endpoint(f"https://{world.host}/v2/a/b", world.host)
+    with caplog.at_level("INFO"), pytest.raises(images.PullError) as caught:
+        pull(world, "up.test/a/b:v2", tmp_path, endpoints=lambda _: [nowhere, secure])
+    assert caught.value.message.endswith("http: server gave HTTP response to HTTPS client")
+    assert "connection refused" in caplog.text
+    with pytest.raises(images.PullError, match="no available registry endpoint"):
+        pull(world, "up.test/a/b:v2", tmp_path, endpoints=lambda _: [])

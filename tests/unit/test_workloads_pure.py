@@ -148,6 +148,45 @@ def table(*rules, **spec):
     return routes.routes([{"metadata": {"namespace": "n", "name": "i"}, "spec": {"rules": list(rules), **spec}}])
 
 
+ROUTER = "traefik.ingress.kubernetes.io/router."
+
+
+@pytest.mark.parametrize(
+    ("notes", "where"),
+    [
+        ({}, ["web", "websecure"]),
+        ({"entrypoints": "web"}, ["web"]),
+        ({"entrypoints": "websecure", "tls": "true"}, ["websecure"]),
+        ({"tls": "true"}, ["websecure"]),
+        ({"entrypoints": "other"}, []),
+    ],
+)
+def test_annotations_say_at_which_entry_points_a_route_is_served(notes, where):
+    meta = {"namespace": "n", "name": "i", "annotations": {ROUTER + key: value for key, value in notes.items()}}
+    found = routes.routes([{"metadata": meta, "spec": {"rules": [rule(("/", "Prefix", "any"))]}}])
+    assert [point for point in routes.ENTRY_POINTS if routes.choose(found, "a.test", "/x", point)] == where
+
+
+def test_a_priority_beats_a_longer_rule():
+    low = {
+        "metadata": {"namespace": "n", "name": "low"},
+        "spec": {"rules": [rule(("/a/long", "Prefix", "low"), host="a.test")]},
+    }
+    meta = {"namespace": "n", "name": "high", "annotations": {f"{ROUTER}priority": "1000"}}
+    high = {"metadata": meta, "spec": {"rules": [rule(("/", "Prefix", "high"))]}}
+    for ingresses in ([low, high], [high, low]):
+        chosen = routes.choose(routes.routes(ingresses), "a.test", "/a/long")
+        assert chosen
+        assert chosen.service == "high"
+
+
+def test_a_pod_with_an_address_of_its_own_keeps_its_ports():
+    pod = {"metadata": {}, "spec": {"containers": [{"ports": [{"name": "web", "containerPort": 80}]}]}, "status": {}}
+    assert ports.real_port(pod, 80, {80: 21000}) == 21000
+    pod["status"]["podIP"] = "10.42.0.7"
+    assert (ports.real_port(pod, "web"), ports.real_port(pod, 9090)) == (80, 9090)
+
+
 @pytest.mark.parametrize(
     ("host", "path", "service"),
     [

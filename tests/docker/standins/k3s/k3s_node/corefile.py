@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _PLAIN = {
     "errors",
@@ -86,11 +86,11 @@ def _blocks(lines: Iterator[list[str]], key: str) -> Iterator[Block]:
     for words in lines:
         if words[-1] != "{":
             raise CorefileError(f"{key}: Error during parsing: Unknown directive '{words[0]}'")
+        body = Block("")
+        _directives(lines, body, key)
         for address in words[:-1]:
             zone = address.rstrip(",").removeprefix("dns://").partition(":")[0].rstrip(".").lower()
-            block = Block(zone)
-        _directives(lines, block, key)
-        yield block
+            yield replace(body, zone=zone)
 
 
 def _directives(lines: Iterator[list[str]], block: Block, key: str) -> None:
