@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from invoke.parser import Parser
 
-from lab import verify
+from lab import causes, verify
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {name: ((ROOT / name).read_text(), (ROOT / name.replace(".md", ".zh-CN.md")).read_text())
@@ -133,6 +133,12 @@ def test_every_task_named_there_exists_and_its_line_parses(line, monkeypatch):
     assert not any(context.missing_positional_args for context in parsed)
     only = [argument.value for context in parsed for name, argument in context.args.items() if name == "only"]
     assert {each for value in only for each in value or []} <= set(verify.IDS)
+
+
+def test_every_code_that_the_documents_name_can_be_explained():
+    codes = set(re.findall(r"\bLAB-[A-Z0-9]+-[T0-9]+", "".join(itertools.chain(*DOCUMENTS.values()))))
+    assert codes
+    assert [code for code in sorted(codes) if causes.find(code) is None] == []
 
 
 def test_the_page_names_what_people_of_the_guide_type():
