@@ -155,7 +155,10 @@ def logs(_c: Context, component: str = "", follow: bool = False) -> None:
     _run(lambda lab: lab.logs(component, follow=follow))
 
 
-@task(help={"last": "how many runs", "html": "write them to this file instead", "json": "one run per line"})
+@task(
+    auto_shortflags=False,  # -h is for help
+    help={"last": "how many runs", "html": "write them to this file instead", "json": "one run per line"},
+)
 def timings(_c: Context, last: str = "1", html: str = "", json: bool = False) -> None:
     """Draw where the time of the last runs went."""
     _run(lambda lab: lab.timings(last=last, html=html), as_json=json)

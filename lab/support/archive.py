@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import os
 import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from lab import files
 from lab.console import Console
 from lab.errors import UsageError
 from lab.masking import Mask
@@ -63,7 +62,13 @@ def _target(subject: Subject, file: str) -> Path:
     path = path / name if path.is_dir() else path
     if path.exists():
         raise UsageError("LAB-SUP-01", f"{path} exists already.", hint="Name another file, or remove that one.")
+    if not os.access(path.parent, os.W_OK):  # told before everything is collected
+        raise _unwritable(path, "The folder does not exist, or is not yours to write.")
     return path
+
+
+def _unwritable(path: Path, why: str) -> UsageError:
+    return UsageError("LAB-SUP-02", f"{path} cannot be written.", evidence=why, hint="invoke support OTHER-FILE")
 
 
 def _parts(subject: Subject) -> list[Part]:
@@ -111,25 +116,16 @@ def _end(text: str, most: int) -> str:
 
 def _pack(path: Path, texts: Sequence[tuple[str, str]]) -> None:
     """Whole or not at all, and for its owner only."""
-    folder, now = path.name.removesuffix(".tar.gz"), time.time()
+    folder, now, packed = path.name.removesuffix(".tar.gz"), int(time.time()), io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, text in texts:
+            data, entry = text.encode(errors="replace"), tarfile.TarInfo(f"{folder}/{name}")
+            entry.size, entry.mode, entry.mtime = len(data), 0o600, now
+            archive.addfile(entry, io.BytesIO(data))
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp makes it 0600
-        try:
-            with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-                for name, text in texts:
-                    data, entry = text.encode(errors="replace"), tarfile.TarInfo(f"{folder}/{name}")
-                    entry.size, entry.mode, entry.mtime = len(data), 0o600, int(now)
-                    archive.addfile(entry, io.BytesIO(data))
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
+        files.replace(path, packed.getvalue())
     except OSError as error:
-        raise UsageError(
-            "LAB-SUP-02", f"{path} cannot be written.", evidence=str(error.strerror or error),
-            hint="invoke support OTHER-FILE",
-        ) from error  # fmt: skip
+        raise _unwritable(path, str(error.strerror or error)) from error
 
 
 def _tell(console: Console, path: Path, texts: Sequence[tuple[str, str]]) -> None:

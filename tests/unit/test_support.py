@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 from pathlib import Path
@@ -173,6 +174,17 @@ def test_a_folder_gets_a_file_with_a_time_in_its_name(tmp_path):
 def test_a_place_that_cannot_be_written(tmp_path):
     with pytest.raises(UsageError, match="cannot be written"):
         packed(subject(tmp_path), file=str(tmp_path / "no/such/folder.tar.gz"))
+
+
+def test_a_place_that_has_gone_meanwhile(tmp_path):
+    (tmp_path / "there").mkdir()
+
+    def engine():
+        shutil.rmtree(tmp_path / "there", ignore_errors=True)
+        missing()
+
+    with pytest.raises(UsageError, match="cannot be written"):
+        packed(subject(tmp_path, engine=engine), file=str(tmp_path / "there/x.tar.gz"))
 
 
 def test_long_texts_keep_their_end_and_all_together_are_bounded(monkeypatch):
