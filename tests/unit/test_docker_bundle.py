@@ -8,6 +8,8 @@ import tarfile
 
 import pytest
 
+from lab.app import Lab
+from lab.console import Console
 from lab.engines.docker import layout
 from lab.engines.docker.bundle_file import Reader, Writer
 from lab.engines.docker.references import parse
@@ -162,3 +164,10 @@ def test_a_layer_that_is_there_twice_is_written_once():
 def test_what_docker_did_not_save_is_refused(data):
     with pytest.raises(LabError, match="cannot be read"):
         layout.convert(io.BytesIO(data), parse("python:3"), io.BytesIO())
+
+
+def test_a_lab_that_runs_on_the_embedded_engine_takes_no_bundle(tmp_path):
+    lab = Lab(Console(stream=io.StringIO()), {"LAB_HOME": str(tmp_path)})
+    lab.state.put_fact("engine", {"name": "embedded"})
+    with pytest.raises(UsageError, match="runs on the embedded engine"):
+        lab.up(bundle=str(tmp_path / "lab.tar"))

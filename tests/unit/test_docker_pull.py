@@ -378,3 +378,13 @@ def test_a_bundle_needs_a_place(engine, site, tmp_path, place):
     with pytest.raises(UsageError, match="cannot be a bundle"):
         Supplies(site, None).pack(tmp_path / place)
     assert not pulls(engine)
+
+
+def test_a_credential_helper_that_is_not_there_is_called_by_its_name(engine, site, tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text('{"credsStore": "desktop.exe-that-is-not-here"}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))  # the SDK looks there by itself
+    engine.hub[RUNNER] = layers(10)
+    with pytest.raises(LabError) as caught:
+        act(site)
+    assert caught.value.code == "LAB-IMAGE-17", caught.value
+    assert "credsStore" in caught.value.hint
