@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import Driver, driven
+from driver import ROOT, Driver, driven
 
 from lab import argocd, symptoms, workload
 from lab.app import Lab
@@ -318,3 +319,23 @@ def test_an_image_that_was_never_pushed_is_explained(lab, doors, checkout):
     seen = found(lambda: symptoms.of_deployment(doors), "LAB-REG-05")
     assert "0123abcd" in seen["LAB-REG-05"].line
     undo(lab, checkout, "k8s-config")
+
+
+def test_up_itself_ends_at_once_where_nothing_heals(tmp_path):
+    source = tmp_path / "own"
+    shutil.copytree(ROOT / "gitlab/project", source)
+    ci = source / ".gitlab-ci.yml"
+    ci.write_text(ci.read_text().replace("\nbuild:\n", "\nbuild:\n  tags: [gpu]\n", 1))
+    with driven(tmp_path / "lab") as driver:
+        driver.home.mkdir()
+        driver.git(source, "init", "-q", "-b", "master")
+        driver.git(source, "add", "-A")
+        driver.git(source, "commit", "-qm", "Build on a GPU")
+        (driver.home / "lab.yaml").write_text(f"project:\n  source: {source}\n")
+        documents = driver.documents("up", code=1, timeout=120)
+    told = [document for document in documents if document.get("event") == "diagnosis"]
+    assert [(document["step"], document["detail"].partition(":")[0]) for document in told] == [
+        ("pipeline", "LAB-RUNNER-08")
+    ]
+    assert documents[-1]["code"] == "LAB-RUNNER-08"
+    assert documents[-1]["exit_code"] == 1

@@ -104,3 +104,8 @@ def test_its_prose_fits_a_terminal(cause):
         for line in text.splitlines():
             if not line.startswith(("$ ", "  ")):
                 assert all(explain.columns(part) <= 78 for part in explain.wrapped(line, 76))
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name)
+def test_codes_in_the_documents_exist(path):
+    assert {code for code in CODE.findall(path.read_text()) if find(code) is None} == set()
