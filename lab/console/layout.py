@@ -43,6 +43,11 @@ def cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)).rstrip() + "…"
 
 
+def pad(text: str, width: int) -> str:
+    """``text`` with spaces up to ``width`` columns; a longer one as it is."""
+    return text + " " * (width - cell_len(text))
+
+
 def wrap(text: str, width: int) -> list[str]:
     """``text`` in lines of at most ``width`` columns, broken between words; a word that is longer is broken too.
 
@@ -119,7 +124,7 @@ def _longest(text: str) -> int:
 
 
 def _beside(head: Sequence[Cell], text: str) -> Line:
-    padded = [replace(cell, text=f"{cell.text}{' ' * (cell.width - cell_len(cell.text))} ") for cell in head]
+    padded = [replace(cell, text=f"{pad(cell.text, cell.width)} ") for cell in head]
     if text:
         return (*padded, Cell(text))
     return (*padded[:-1], replace(padded[-1], text=padded[-1].text.rstrip())) if padded else ()

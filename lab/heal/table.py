@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from lab.console.layout import pad, wrap
 
 _GAP = 2
 _NARROWEST, _WIDEST = 60, 160
@@ -31,10 +32,10 @@ def table(rows: Sequence[Row], width: int | None = None) -> Iterator[str]:
     yield _line(("what", "before", "after"), (name, room, room))
     for row in rows:
         cells = (row.what, f"✗ {row.before}", f"✓ {row.after}" if row.mended else f"✗ {row.after}")
-        wrapped = [textwrap.wrap(cell, size) for cell, size in zip(cells, (name, room, room), strict=True)]
+        wrapped = [wrap(cell, size) for cell, size in zip(cells, (name, room, room), strict=True)]
         for parts in itertools.zip_longest(*wrapped, fillvalue=""):
             yield _line(parts, (name, room, room))
 
 
 def _line(cells: Sequence[str], sizes: Sequence[int]) -> str:
-    return (" " * _GAP).join(f"{cell:<{size}}" for cell, size in zip(cells, sizes, strict=True)).rstrip()
+    return "".join(pad(cell, size + _GAP) for cell, size in zip(cells, sizes, strict=True)).rstrip()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from lab.console.layout import cut, pad
 from lab.journal import Run, Span
 from lab.timings.change import Change
 from lab.timings.path import Link
@@ -77,15 +78,11 @@ def why(link: Link) -> str:
     return f"(waited {link.waited:.2f} s for the slot of {link.freed_by})" if link.freed_by else ""
 
 
-def cut(text: str, room: int) -> str:
-    """``text``, with an ellipsis where it is too long."""
-    return text if len(text) <= room else text[: room - 1] + "…"
-
-
 def _row(span: Span, link: Link | None, scale: float, names: int, room: int) -> str:
     mark, word = MARKS.get(span.state, ("?", span.state))
     path = "◆" if link else " "
-    return f"{path} {mark} {word:<8}{label(span, names):<{names}} {_bar(span, link, scale, room)}{span.seconds:8.2f} s"
+    name = pad(label(span, names), names)
+    return f"{path} {mark} {word:<8}{name} {_bar(span, link, scale, room)}{span.seconds:8.2f} s"
 
 
 def _bar(span: Span, link: Link | None, scale: float, room: int) -> str:

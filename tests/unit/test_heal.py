@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 
 import pytest
+from rich.cells import cell_len
 from shapes import fits
 
 from lab.console import Console
@@ -175,6 +176,12 @@ def test_the_table_keeps_to_its_width(width):
     assert max(map(len, lines)) <= width
     assert "".join(lines).count("x") == 300
     assert "".join(lines).count("why") == 40
+
+
+def test_wide_characters_count_as_two_columns():
+    lines = list(table([Row("a", "", "原因" * 30, "完成", mended=True)], 60))
+    assert max(map(cell_len, lines)) <= 60
+    assert cell_len(lines[1].partition("✓")[0]) == cell_len(lines[0].partition("after")[0])
 
 
 def ran(state, task="up", **header):

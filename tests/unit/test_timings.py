@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from shapes import fits
 
 from lab.console import Console
@@ -106,6 +107,12 @@ def test_bars_lie_where_their_times_are(width):
     assert bars["quick"].index("▒") == bars["slow"].index("█")
     assert abs(bars["slow"].count("█") - 4 * bars["a"].count("█")) <= 4
     assert "█" not in bars["quick"]
+
+
+def test_wide_characters_count_as_two_columns():
+    found = run(span("a", 0, 1, title="分支" * 20), span("b", 1, 2, "a", title="x"))
+    lines = [line for line in chart(found, critical(found), None, 80) if "█" in line][:2]
+    assert cell_len(lines[0]) == cell_len(lines[1]) <= 80
 
 
 def test_a_wait_for_a_slot_is_drawn_and_said():
