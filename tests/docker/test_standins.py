@@ -6,9 +6,15 @@ import io
 import tarfile
 from pathlib import Path
 
+import docker
+import pytest
 from docker.models.containers import Container
 from hub import Hub
 from standin_world import World, logged
+from standins import images
+
+from lab.engines.docker.pins import PINS, Pin
+from lab.engines.docker.references import parse
 
 SAMPLE = Path(__file__).resolve().parent.parent.parent / "gitlab/project"
 PYTHON = "docker.io/library/python:3.13.15-alpine3.24"
@@ -87,3 +93,17 @@ def test_mysql_begins_only_with_a_root_password(world: World) -> None:
     logged(mysql, "ready for connections")
     greeting = "import socket; print(socket.create_connection(('127.0.0.1', 3306), 5).recv(99)[5:10])"
     assert b"8.4.6" in mysql.exec_run(["python3", "-c", greeting]).output
+
+
+@pytest.mark.parametrize("pin", [pin for pin in PINS if pin.chooser != "k3s"], ids=lambda pin: pin.name)
+def test_every_image_that_the_lab_chooses_has_a_stand_in(pin: Pin) -> None:
+    """A version that changes in the table changes in the stand-in's Dockerfile too."""
+    reference = parse(pin.image.replace("{machine}", "x86_64"))
+    assert images.standing_in_for(f"{reference.repository_name}:{reference.tag}")
+
+
+@pytest.mark.usefixtures("hub")
+def test_stand_ins_say_that_they_are(engine: docker.DockerClient) -> None:
+    for stand_in in images.every():
+        assert engine.images.get(stand_in.tag).labels["gitops-lab.standin"] == "true"
+        assert stand_in.upstream or stand_in.name == images.BASE
