@@ -137,6 +137,13 @@ def test_failed_seed_leaves_no_administrator_behind(world: World) -> None:
     assert "NoMethodError" in text
 
 
+def test_data_of_a_version_too_old_end_the_container(world: World) -> None:
+    files = {"/etc/gitlab/gitlab.rb": URLS, "/var/opt/gitlab/gitlab-rails/VERSION": "18.11.0"}
+    container = world.run(IMAGE, files=files)
+    assert container.wait(timeout=60)["StatusCode"] != 0
+    assert "It is required to upgrade to the latest 19.2.x version first" in container.logs().decode()
+
+
 def test_port_8080_belongs_to_puma(world: World) -> None:
     container = gitlab(world, "external_url 'http://gitlab.lab.test:8080'\n")
     logged(container, "ddress already in use")
@@ -147,6 +154,11 @@ def test_without_a_password_one_is_made_and_written_down(world: World) -> None:
     logged(container, "gitlab Reconfigured!")
     assert "Password: " in output(container, "cat", "/etc/gitlab/initial_root_password")[1]
     assert output(container, "stat", "-c", "%a", "/etc/gitlab/initial_root_password")[1] == "600\n"
+    assert output(container, "touch", "-d", "2 days ago", "/etc/gitlab/initial_root_password")[0] == 0
+    assert output(container, "gitlab-ctl", "reconfigure")[0] == 0
+    assert "initial_root_password" not in output(container, "ls", "/etc/gitlab")[1], (
+        "the first one after a day removes it"
+    )
 
 
 @pytest.mark.parametrize(
