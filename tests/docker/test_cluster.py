@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ import yaml
 from docker_lab import CACHE, Missing, downloads, inventory
 from hub import Hub
 from ports import free_ports
-from standins.images import StandIn
+from standins.images import ROOT, StandIn
 
 from lab import plan
 from lab.cluster import CONFIG_MAP, Cluster
@@ -295,9 +296,7 @@ def test_a_cluster_of_somebody_else_is_neither_taken_nor_touched(world: World) -
 
 
 KILLED = """
-import sys
-from test_cluster import World, Settings
-import pickle, pathlib
+import pathlib, pickle, sys
 from lab.engines.docker.cluster import K3dCluster
 from lab.engines.docker.site import Site
 from lab.plan import StepContext
@@ -324,12 +323,9 @@ def test_killed_in_the_middle_of_the_creation_the_next_run_converges(world: Worl
 
 def begin(world: World) -> subprocess.Popen[bytes]:
     """A process of its own that makes the cluster."""
-    import pickle
-
     path = world.home / "site.pickle"
     path.write_bytes(pickle.dumps(world.site()))
-    folders = [Path(__file__).parent, Path(__file__).parent.parent, Path(__file__).parent.parent.parent]
-    environ = {**os.environ, "PYTHONPATH": ":".join(map(str, folders))}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, "-c", KILLED, str(path)], env=environ, stderr=subprocess.DEVNULL)
 
 

@@ -7,6 +7,7 @@ available, and the ingress answers on its port.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from lab.errors import LabError, UsageError
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import RemoteError, fetch, patient
+from lab.shell import mask
 from lab.waiting import Pending
 
 SYSTEM = "kube-system"
@@ -90,7 +92,12 @@ class K3dCluster:
 
     def logs(self) -> Mapping[str, LogSource]:
         """k3s on the server: API server, scheduler and kubelet are one process."""
-        return {"cluster": containers.log(self._site, self._site.names.server)}
+        return {"cluster": self._log}
+
+    def _log(self, follow: bool, stop: threading.Event) -> Iterator[str]:
+        tokens = self._nodes.tokens()
+        lines = containers.log(self._site, self._site.names.server)(follow, stop)
+        yield from (mask(line, tokens) for line in lines)
 
     def _probe_program(self, _context: StepContext) -> Probe:
         found = self._k3d.present()
@@ -271,7 +278,7 @@ class K3dCluster:
             line = next(line for line in text.splitlines() if "$" in line)
             raise UsageError(
                 "LAB-K3D-05", "A dollar sign in the cluster's configuration: k3d would replace it.",
-                evidence=line.strip(), hint="Look at mirrors and images in lab.yaml.",
+                evidence=line.strip(), hint="Give the lab a folder (LAB_HOME) without one in its path.",
             )  # fmt: skip
         return text
 

@@ -15,6 +15,7 @@ import yaml
 from lab.engines.docker import containers
 from lab.engines.docker.site import LABEL, Site, labels
 from lab.errors import UsageError
+from lab.shell import mask
 
 CLUSTER, ROLE, _TOKEN = "k3d.cluster", "k3d.role", "k3d.cluster.token"
 SERVER, AGENT, BALANCER = "server", "agent", "loadbalancer"
@@ -109,14 +110,12 @@ class Nodes:
         """The end of what the first server has said since its start, without the cluster's token; may be empty."""
         for node in self.of(SERVER):
             since = node.attrs["State"]["StartedAt"]
-            return self.masked(containers.tail(self._site, node, _TAIL, since=since))
+            return mask(containers.tail(self._site, node, _TAIL, since=since), self.tokens())
         return ""
 
-    def masked(self, text: str) -> str:
-        """``text`` without the cluster's token."""
-        for token in {labels(node).get(_TOKEN) for node in self.all()} - {None, ""}:
-            text = text.replace(str(token), "[masked]")
-        return text
+    def tokens(self) -> list[str]:
+        """The cluster's token, for masking."""
+        return list({token for node in self.all() if (token := labels(node).get(_TOKEN))})
 
     def claim(self) -> None:
         """Remember that what k3d makes from now on is the lab's, also what cannot carry our label."""
