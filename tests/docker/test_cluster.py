@@ -23,7 +23,7 @@ from standins.images import ROOT, StandIn
 
 from lab import plan
 from lab.cluster import CONFIG_MAP, Cluster
-from lab.engines.docker import images
+from lab.engines.docker import images, sizes
 from lab.engines.docker.argocd_install import ArgoCdInstall
 from lab.engines.docker.cluster import K3dCluster
 from lab.engines.docker.network import Network
@@ -171,7 +171,7 @@ def test_a_cluster_is_what_the_file_says_and_is_left_alone_then(world: World) ->
     assert {entry["HostIp"] for entry in bound} == {"127.0.0.1"}
     ports = world.settings.ports
     assert {int(entry["HostPort"]) for entry in bound} == {ports.kubernetes, ports.argocd, ports.app}
-    assert server.attrs["HostConfig"]["Memory"] == 2 * 1024**3
+    assert server.attrs["HostConfig"]["Memory"] == sizes.of(world.site()).node_memory
     assert world.up() == {}
 
 
@@ -300,7 +300,9 @@ import pathlib, pickle, sys
 from lab.engines.docker.cluster import K3dCluster
 from lab.engines.docker.site import Site
 from lab.plan import StepContext
-site = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+from lab.state import State
+settings, folder, environ = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+site = Site(settings, State(folder), environ)
 next(step for step in K3dCluster(site).steps() if step.name == "cluster").act(StepContext())
 """
 
@@ -324,7 +326,7 @@ def test_killed_in_the_middle_of_the_creation_the_next_run_converges(world: Worl
 def begin(world: World) -> subprocess.Popen[bytes]:
     """A process of its own that makes the cluster."""
     path = world.home / "site.pickle"
-    path.write_bytes(pickle.dumps(world.site()))
+    path.write_bytes(pickle.dumps((world.settings, world.state.folder, dict(world.site().environ))))
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, "-c", KILLED, str(path)], env=environ, stderr=subprocess.DEVNULL)
 
