@@ -224,6 +224,40 @@ def test_a_failure_names_image_reason_and_next_action(engine, site, *, said, cod
     assert said[:40] in caught.value.evidence
 
 
+@pytest.mark.parametrize(("times", "tries"), [(2, 3), (5, 3)])
+def test_what_may_pass_is_tried_three_times(engine, site, times, tries):
+    said = "received unexpected HTTP status: 503 Service Unavailable"
+    answers = [[{"error": said}]] * times + [layers(10)]
+
+    class Flaky(dict):
+        def get(self, *_key):
+            return answers.pop(0)
+
+    engine.hub = Flaky()
+    if times < tries:
+        act(site)
+    else:
+        with pytest.raises(LabError, match="nonsense"):
+            act(site)
+    assert len(pulls(engine)) == tries
+
+
+def test_what_does_not_pass_is_not_tried_again(engine, site):
+    with pytest.raises(LabError, match="has no"):
+        act(site)
+    assert len(pulls(engine)) == 1
+
+
+def test_an_engine_that_goes_away_is_not_mistaken_for_a_registry(engine, site):
+    def gone():
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    engine.hub[RUNNER] = [*layers(1000)[:2], gone]
+    with pytest.raises(LabError) as caught:
+        act(site)
+    assert caught.value.code in ("LAB-DOCKER-01", "LAB-IMAGE-08", "LAB-IMAGE-09"), caught.value
+
+
 def test_a_mirror_that_fails_is_called_a_mirror(engine, tmp_path):
     site = make(engine, tmp_path, mirrors={"docker.io": "mirror.example.com"})
     said = "dial tcp: lookup mirror.example.com: no such host"

@@ -10,13 +10,14 @@ import threading
 from typing import Any
 
 from lab.engines.docker.daemon import Daemon
-from lab.engines.docker.pull_failures import explain
+from lab.engines.docker.pull_failures import PASSING, explain
 from lab.engines.docker.references import Reference
 from lab.errors import LabError
 from lab.plan import StepContext
 from lab.remote import load
 from lab.waiting import Pending
 
+_TRIES = 3
 _HINT = "What was downloaded is kept. Run the same again, raise timeouts.pull, or set a mirror in lab.yaml."
 
 
@@ -77,6 +78,7 @@ class Pull:
         self._upstream = upstream
         self._platform = platform
         self._layers = Layers(expected)
+        self._tries = 0
         self._ended = threading.Event()
         self._error: Exception | None = None
 
@@ -84,13 +86,19 @@ class Pull:
         """Pull to the end; returns the bytes that were downloaded.
 
         Raises:
-            LabError: it failed; the error names the image and the reason.
+            LabError: it failed, for a passing reason three times; the error names the image and the reason.
             TimedOut: ``timeout`` seconds were over.
         """
-        threading.Thread(target=self._read, name=f"pull {self._source}", daemon=True).start()
+        self._start()
         return context.wait(
             f"image {self._source}", lambda: self._look(context), timeout=timeout, interval=0.1, longest=0.5, hint=_HINT
         )
+
+    def _start(self) -> None:
+        self._tries += 1
+        self._error = None
+        self._ended.clear()
+        threading.Thread(target=self._read, name=f"pull {self._source}", daemon=True).start()
 
     def _look(self, context: StepContext) -> int | Pending:
         ended = self._ended.is_set()
@@ -98,9 +106,13 @@ class Pull:
         context.progress(done, total)
         if not ended:
             return Pending(doing.lower() or "asking the registry")
-        if self._error is not None:
-            self._fail(self._error)
-        return done
+        if self._error is None:
+            return done
+        error = self._explained(self._error)
+        if self._tries >= _TRIES or error.code not in PASSING:
+            raise error from self._error
+        self._start()
+        return Pending(f"once more, since {error.evidence}")
 
     def _read(self) -> None:
         source = self._source
@@ -117,20 +129,27 @@ class Pull:
         finally:
             self._ended.set()
 
-    def _fail(self, error: Exception) -> None:
+    def _explained(self, error: Exception) -> LabError:
+        """What happened, in the lab's words."""
         if isinstance(error, LabError):
-            raise error
-        known = explain(self._source, str(getattr(error, "explanation", None) or error), self._upstream)
-        if known:
-            raise known from error
+            return error
         errors, requests = load("docker.errors", "requests.exceptions")
+        if (
+            isinstance(error, errors.APIError) or "credential" in str(error).lower()
+        ):  # the registry's words, or a helper's
+            known = explain(self._source, str(getattr(error, "explanation", None) or error), self._upstream)
+            if known:
+                return known
         if isinstance(error, (errors.DockerException, requests.RequestException, OSError)):
-            with self._daemon.asking(f"pull {self._source}"):
-                raise error
-        raise LabError(
+            try:
+                with self._daemon.asking(f"pull {self._source}"):
+                    raise error
+            except LabError as found:
+                return found
+        return LabError(
             "LAB-IMAGE-08", f"The engine's account of the pull of {self._source} cannot be read.",
             evidence=f"{type(error).__name__}: {error}"[:600], hint="Run the same again; restart Docker if it stays.",
-        ) from error  # fmt: skip
+        )  # fmt: skip
 
     def _refused(self, said: str) -> LabError:
         return explain(self._source, said, self._upstream) or LabError(

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from lab.engines.docker.references import HUB, Reference
 from lab.errors import LabError
 
+PASSING = ("LAB-IMAGE-21", "LAB-IMAGE-22", "LAB-IMAGE-23")
+"""Reasons that may be gone a moment later: no answer, a damaged layer, an error of the registry's own."""
+
 
 @dataclass(frozen=True)
 class Failure:
