@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +11,6 @@ import yaml
 from docker_lab import DockerLab, Missing, inventory, on_docker
 from hub import Hub
 
-from lab.engines.docker.pins import PINS
-
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nothing listens there, neither for this machine nor inside a container."""
@@ -23,7 +19,6 @@ NOWHERE = "http://127.0.0.1:9"
 @pytest.fixture
 def offline(tmp_path: Path, engine: docker.DockerClient, hub: Hub) -> Iterator[DockerLab]:
     """A lab that has pulled everything from the hub, and whose mirrors lead nowhere since."""
-    _complete(engine, hub)
     try:
         with on_docker(tmp_path, hub) as lab:
             lab.invoke("pull", timeout=600)
@@ -40,21 +35,6 @@ def offline(tmp_path: Path, engine: docker.DockerClient, hub: Hub) -> Iterator[D
             assert not {thing for things in inventory(engine).values() for thing in things if lab.name in thing}
     except Missing as missing:
         pytest.skip(str(missing))
-
-
-def _complete(client: docker.DockerClient, hub: Hub) -> None:
-    """Put something by the name of each image that only a real k3s would run into the hub."""
-    for pin in PINS:
-        if pin.chooser != "k3s":
-            continue
-        repository, _, tag = hub.reference(f"docker.io/{pin.image}").rpartition(":")
-        with io.BytesIO() as data:
-            with tarfile.open(fileobj=data, mode="w") as archive:
-                archive.addfile(tarfile.TarInfo(pin.name))
-            client.api.import_image_from_data(data.getvalue(), repository=repository, tag=tag)
-        for line in client.images.push(repository, tag=tag, stream=True, decode=True):
-            assert "error" not in line, line
-        client.images.remove(f"{repository}:{tag}")
 
 
 def test_the_loop_turns_without_a_network(offline: DockerLab, engine: docker.DockerClient) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiohttp
@@ -40,8 +41,9 @@ _CHUNK = 65536
 class Ingress:
     """Serves the Ingress objects on the application's port."""
 
-    def __init__(self, config: Config, cluster: Cluster) -> None:
+    def __init__(self, config: Config, cluster: Cluster, serves: Callable[[], bool]) -> None:
         self._cluster = cluster
+        self._serves = serves
         self._table: list[Route] | None = None
         self._turn: dict[tuple[str, str], int] = {}
         self._config = config
@@ -85,6 +87,10 @@ class Ingress:
         self._table = None
 
     async def _handle(self, request: web.Request, entry_point: str) -> web.StreamResponse:
+        if not self._serves():
+            if request.transport:
+                request.transport.abort()
+            return web.Response(status=503)
         if self._table is None:
             self._table = routes(self._cluster.store.select(*INGRESSES))
         route = choose(self._table, request.host, request.path, entry_point)

@@ -46,6 +46,11 @@ class Platform(Protocol):
     """Runs the node's pods."""
 
     machine: Machine
+    system: Mapping[str, str]
+    """Workloads of kube-system that the emulator makes, each with its image: it does their work itself."""
+
+    def serves_ingress(self) -> bool:
+        """Whether the ingress controller is there; until then connections to it are reset."""
 
     def simulates(self, image: str) -> bool:
         """Whether no process runs for containers of ``image``."""

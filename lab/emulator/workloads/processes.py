@@ -17,6 +17,7 @@ from lab.emulator.workloads.images import is_simulated
 from lab.emulator.workloads.platform import Machine
 from lab.emulator.workloads.ports import LOOPBACK, NOWHERE, PortPool
 from lab.emulator.workloads.rootfs import Mount, build, find_program, inside, present, search_path, translate
+from lab.emulator.workloads.system import IMAGES
 from lab.emulator.workloads.unenforced import unenforced
 
 if TYPE_CHECKING:
@@ -45,11 +46,16 @@ class Processes:
     """Runs pods without any privilege. Images from elsewhere than ``registry`` are only simulated."""
 
     inside = LOOPBACK
+    system: Mapping[str, str] = IMAGES
 
     def __init__(self, registry: str, ports: PortPool) -> None:
         self.machine = Machine()
         self._registry = registry
         self._ports = ports
+
+    def serves_ingress(self) -> bool:
+        """It is part of the emulator."""
+        return True
 
     def simulates(self, image: str) -> bool:
         """Whether the image comes from elsewhere than the lab's registry."""

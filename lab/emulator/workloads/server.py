@@ -81,9 +81,9 @@ class Workloads:
         self._tasks = Tasks()
         self._cluster = Cluster(api.store)
         self._queue = WorkQueue(self._reconcile)
-        self._ingress = Ingress(config, self._cluster)
         ports = PortPool()
         self._platform: Platform = platform or Processes(config.registry, ports)
+        self._ingress = Ingress(config, self._cluster, self._platform.serves_ingress)
         self._proxy = ServiceProxy(config, self._cluster, ports, self._tasks, self._platform)
         self._children = Children(config.data / "pods" / "children")
         self._session: aiohttp.ClientSession | None = None
@@ -132,7 +132,7 @@ class Workloads:
         scheduling.register(self._cluster, machine)
         claims.ensure_class(self._cluster)
         ingress_status.ensure_class(self._cluster)
-        system.ensure(self._cluster)
+        system.ensure(self._cluster, self._platform.system)
         self._resume()
         await self._ingress.start()
 

@@ -5,21 +5,23 @@ Their pods are simulated. What the emulator does not do (DNS, metrics) has no wo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lab.emulator.workloads.cluster import DEPLOYMENTS, Cluster
 from lab.emulator.workloads.objects import Obj
 
 NAMESPACE = "kube-system"
-_IMAGES = {
+IMAGES = {
     "local-path-provisioner": "rancher/local-path-provisioner:v0.0.31",
     "traefik": "rancher/mirrored-library-traefik:3.3.6",
 }
 
 
-def ensure(cluster: Cluster) -> None:
+def ensure(cluster: Cluster, images: Mapping[str, str]) -> None:
     """Make the workloads that are missing, once the namespace is there."""
     if cluster.find(("", "namespaces"), None, NAMESPACE) is None:
         return
-    for name, image in _IMAGES.items():
+    for name, image in images.items():
         if cluster.find(DEPLOYMENTS, NAMESPACE, name) is None:
             cluster.create(DEPLOYMENTS, _deployment(name, image))
 

@@ -6,18 +6,17 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from k3s_node.network import GATEWAY, Network
-from lab.emulator.docker.references import parse
-from lab.emulator.images import Image
+from k3s_node.system import BALANCER, PAUSE, TRAEFIK
+from lab.emulator.images import Image, PullError
 from lab.emulator.workloads import volumes
 from lab.emulator.workloads.environment import ConfigError
 from lab.emulator.workloads.platform import Machine
-from lab.emulator.workloads.ports import NOWHERE
 from lab.emulator.workloads.rootfs import Mount, inside
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KERNEL = ("proc", "sys", "dev")
+_SANDBOX_RETRY = 2.0
 
 
 @dataclass
@@ -59,21 +59,24 @@ def found(root: Path, name: str, path: str) -> str | None:
 
 
 class Containers:
-    """The platform of a privileged node. Images of ``bundled`` repositories are the node's own and only simulated."""
+    """The platform of a privileged node. ``serves`` says whether pods of kube-system with a label are ready."""
 
     inside = GATEWAY
+    system: Mapping[str, str] = {}
 
-    def __init__(self, machine: Machine, network: Network, bundled: str = "docker.io/rancher/") -> None:
+    def __init__(self, machine: Machine, network: Network, serves: Callable[[str], bool]) -> None:
         self.machine = machine
         self._network = network
-        self._bundled = bundled
+        self._serves = serves
+
+    def serves_ingress(self) -> bool:
+        """Traefik and the load balancer in front of it are pods like others."""
+        return self._serves(TRAEFIK) and self._serves(BALANCER)
 
     def simulates(self, image: str) -> bool:
-        """Whether the image belongs to what k3s brings along; the node does that work itself."""
-        try:
-            return str(parse(image)).startswith(self._bundled)
-        except ValueError:
-            return False
+        """Every image is pulled and run."""
+        del image
+        return False
 
     def ignored(self, spec: dict[str, Any]) -> list[str]:
         """Nothing is worth a remark."""
@@ -81,12 +84,25 @@ class Containers:
         return []
 
     async def admit(self, pod: Pod) -> str:
-        """Give the pod a namespace, or the node's when it asks for that."""
-        if not pod.real():
-            return NOWHERE
+        """Give the pod a namespace, or the node's when it asks for that; the sandbox has an image of its own."""
+        while not await self._sandbox(pod):
+            await pod.nudged(_SANDBOX_RETRY)
         return (
             self.machine.address if pod.spec.get("hostNetwork") else await self._network.attach(pod.uid, _hostname(pod))
         )
+
+    @staticmethod
+    async def _sandbox(pod: Pod) -> bool:
+        """Have the image of every pod's first process."""
+        if pod.node.images.held(PAUSE):
+            return True
+        try:
+            await pod.node.images.pull(PAUSE, lambda _: None)
+        except PullError as error:
+            text = f'Failed to create pod sandbox: rpc error: failed to get sandbox image "{PAUSE}": {error.message}'
+            pod.node.event(pod.current(), "Warning", "FailedCreatePodSandBox", text)
+            return False
+        return True
 
     def release(self, pod: Pod) -> None:
         """Unmount what is left before the pod's folder goes, and remove its namespace."""

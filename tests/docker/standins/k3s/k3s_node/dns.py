@@ -61,8 +61,9 @@ def reply(packet: bytes, end: int, code: int, addresses: list[str], ttl: int) ->
 class ClusterDns:
     """Answers by what the store has."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, serves: Callable[[], bool]) -> None:
         self._store = store
+        self._serves = serves
         self._custom: list[Block] = []
         self._unsubscribe: Callable[[], None] = lambda: None
         self._transport: asyncio.DatagramTransport | None = None
@@ -99,7 +100,9 @@ class ClusterDns:
             say(f"[ERROR] plugin/reload: Corefile changed but reload failed: {error}", "error")
 
     async def answer(self, packet: bytes, ask: Callable[[bytes, str], Awaitable[bytes]]) -> bytes:
-        """The reply to one query; raises ValueError for what is none."""
+        """The reply to one query; raises ValueError for what is none, and while CoreDNS has no pod that is ready."""
+        if not self._serves():
+            raise ValueError("no endpoint")
         name, kind, end = question(packet)
         block = max((each for each in self._custom if each.covers(name)), key=lambda each: len(each.zone), default=None)
         if block is not None:
@@ -273,7 +276,10 @@ class PodResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The host's addresses; raises OSError in Go's words when it has none."""
-        found = addresses(await self._dns.answer(query(host), ask_udp))
+        try:
+            found = addresses(await self._dns.answer(query(host), ask_udp))
+        except ValueError:
+            raise OSError(None, f"lookup {host} on 10.43.0.10:53: i/o timeout") from None
         if not found:
             raise OSError(None, f"lookup {host} on 10.43.0.10:53: no such host")
         del family

@@ -57,7 +57,7 @@ def coredns() -> list[dict[str, Any]]:
         {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
         {"name": "metrics", "port": 9153, "protocol": "TCP"},
     ]  # fmt: skip
-    container = {"name": "coredns", "image": "rancher/mirrored-coredns-coredns:1.14.2"}
+    container = {"name": "coredns", "image": "rancher/mirrored-coredns-coredns:1.14.4"}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name},
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": name, "data": {"Corefile": COREFILE}},

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import aiohttp
+
 from k3s_node import manifests, system
 from k3s_node.arguments import VERSION
 from k3s_node.containers import Containers, resolv_conf
@@ -47,6 +49,13 @@ class Part(Protocol):
 
     async def stop(self) -> None:
         """End it."""
+
+
+class _Session:
+    """A client session as a part."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.stop = session.close
 
 
 def address() -> str:
@@ -146,15 +155,19 @@ async def _start(
     say("Running kube-apiserver")
     machine = Machine(socket.gethostname(), address(), VERSION, f"K3s {VERSION}", "containerd://2.1.5-k3s1")
     puller = partial(pull, endpoints=registries.endpoints, unpack=unpack)
-    workloads = Workloads(config, api, pull=puller, platform=Containers(machine, network))
+    parts = system.System(api.store)
+    workloads = Workloads(config, api, pull=puller, platform=Containers(machine, network, parts.serves))
     started.append(workloads)
     await workloads.start()
     manifests.write()
     deployer = manifests.Deployer(api.store)
     started.append(deployer)
     deployer.start()
-    system.furnish(api.store, machine)
-    dns = ClusterDns(api.store)
+    session = aiohttp.ClientSession()
+    started.append(_Session(session))
+    started.append(parts)
+    parts.start(machine, lambda image: puller(session, image, lambda _: None, IMAGES))
+    dns = ClusterDns(api.store, lambda: parts.serves(system.DNS))
     started.append(dns)
     await dns.start()
     for protocol in ("udp", "tcp"):
