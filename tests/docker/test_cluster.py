@@ -207,6 +207,30 @@ def test_stop_and_up_lose_nothing(world: World) -> None:
     assert world.up() == {}
 
 
+def test_a_paused_node_goes_on(world: World) -> None:
+    world.container("server-0").pause()
+    assert list(world.up()) == ["cluster"]
+    assert kept(world)
+
+
+def test_a_load_balancer_that_hangs_is_restarted_and_nothing_else(world: World) -> None:
+    before = world.container("server-0").attrs["State"]["StartedAt"]
+    world.container("serverlb").exec_run(["sh", "-c", "kill -STOP -1"])
+    world.set(timeouts=TimeoutSettings(cluster=240, start=3))
+    assert world.up()["cluster"] == "looked after; restarting the load balancer"
+    assert world.container("server-0").attrs["State"]["StartedAt"] == before
+
+
+def test_a_node_that_has_lost_its_resolver_gets_it_back_and_nothing_is_lost(world: World) -> None:
+    server = world.container("server-0")
+    server.exec_run(["sh", "-c", "echo nameserver 127.0.0.9 > /etc/resolv.conf"])
+    world.set(timeouts=TimeoutSettings(cluster=240, start=3))
+    done = world.up()
+    assert list(done) == ["cluster.names"]
+    assert "stopping and starting the cluster" in done["cluster.names"]
+    assert kept(world)
+
+
 def test_a_lost_kubeconfig_is_written_again(world: World) -> None:
     (world.home / ".lab/kubeconfig").unlink()
     assert list(world.up()) == ["cluster"]

@@ -135,6 +135,7 @@ class K3dCluster:
         found, other = self._nodes.all(), self._nodes.differences(self._wanted)
         if not found or other:
             return self._create(context, other if found else []), True
+        self._nodes.unpause()
         said, pulling = "started", self._pulling()
         if pulling:
             context.report("; ".join(pulling))

@@ -121,6 +121,13 @@ class Nodes:
         """Remember that what k3d makes from now on is the lab's, also what cannot carry our label."""
         self._site.state.put_fact(_FACT, {"name": self._name})
 
+    def unpause(self) -> None:
+        """Let go on what somebody has paused; k3d takes it for running."""
+        for node in self.all():
+            if containers.state(node) == "paused":
+                with self._site.daemon.asking(f"unpause {node.name}"):
+                    node.unpause()
+
     def stop(self) -> str:
         """Stop every node, the load balancer first; returns what was done, empty when nothing ran."""
         active = [
