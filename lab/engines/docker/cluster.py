@@ -109,7 +109,10 @@ class K3dCluster:
     def _probe(self, _context: StepContext) -> Probe:
         if not self._nodes.all():
             return Needed("there is none")
-        other = self._nodes.differences(self._wanted) or self._pulling() or self._nodes.resting()
+        lasting = self._nodes.differences(self._wanted)
+        if lasting:
+            return Needed(f"it has to be made anew, with empty volumes: {'; '.join(lasting)}")
+        other = self._pulling() or self._nodes.resting()
         if other:
             return Needed("; ".join(other))
         if not self._kubeconfig.exists() or not kubeconfig.joined(self._personal, self._kubeconfig):
