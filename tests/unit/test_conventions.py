@@ -24,7 +24,7 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.add(node.module or "")
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load":  # remote.load imports by name
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("load", "remote.load"):  # imports by name
             names |= {str(word.value) for word in node.args if isinstance(word, ast.Constant)}
     return {name.split(".")[0] for name in names}
 
@@ -34,6 +34,7 @@ def imported(path: Path) -> set[str]:
     [
         ("gitlab", {"lab/forge.py"}),
         ("kubernetes", {"lab/cluster.py"}),
+        ("docker", {"lab/engines/docker/daemon.py"}),
         ("invoke", set()),
         ("subprocess", {"lab/shell.py", "lab/engines/embedded.py"}),
     ],

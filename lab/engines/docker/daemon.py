@@ -78,12 +78,22 @@ class Daemon:
                     )
             return self._client
 
+    @property
+    def types(self) -> Any:
+        """The SDK's types, such as ``EndpointConfig``."""
+        return load("docker.types")[0]
+
+    @property
+    def errors(self) -> Any:
+        """The SDK's errors, for what cannot be asked inside `asking`."""
+        return load("docker.errors")[0]
+
     def find(self, kind: str, name: str) -> Any | None:
         """A container, network, volume or image by name (``kind`` is the plural), or None when there is none."""
         with self.asking(f"look for {kind[:-1]} {name}"):
             try:
                 return getattr(self.client, kind).get(name)
-            except load("docker.errors")[0].NotFound:
+            except self.errors.NotFound:
                 return None
 
     def execute(self, container: Any, *argv: str, user: str = "", environ: Mapping[str, str] | None = None) -> Ran:
@@ -106,7 +116,7 @@ class Daemon:
             MachineError: nobody answers, or this user may not ask.
             DockerError: the engine refused.
         """
-        errors, requests = load("docker.errors", "requests.exceptions")
+        errors, (requests,) = self.errors, load("requests.exceptions")
         try:
             yield
         except errors.APIError as error:

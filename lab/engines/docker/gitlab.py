@@ -19,7 +19,7 @@ from lab.engines.docker.site import Site
 from lab.errors import LabError
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
-from lab.remote import RemoteError, fetch, load
+from lab.remote import RemoteError, fetch
 from lab.waiting import Pending
 
 _FILE = "/etc/gitlab/gitlab.rb"
@@ -155,8 +155,7 @@ class GitLab:
     def _create(self) -> Any:
         for name in self._volumes():
             containers.volume(self._site, name)
-        (types,) = load("docker.types")
-        endpoint = types.EndpointConfig(
+        endpoint = self._site.daemon.types.EndpointConfig(
             self._site.daemon.client.api._version,  # noqa: SLF001 - the SDK offers no public name for it
             aliases=[self._site.host],
             ipv4_address=self._network.gitlab,

@@ -16,7 +16,6 @@ from lab.engines.docker.site import Site
 from lab.errors import MachineError
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
-from lab.remote import load
 
 Net = ipaddress.IPv4Network
 _FACT = "network"
@@ -107,7 +106,7 @@ class Network:
         if existing is not None:  # what is remembered is wrong: containers live by the network that is there
             self._site.state.put_fact(_FACT, {"subnet": str(existing)})
             return f"taken as it is, {existing}"
-        subnet, (types,) = self.subnet, load("docker.types")
+        subnet, types = self.subnet, self._site.daemon.types
         pool = types.IPAMPool(
             subnet=str(subnet), iprange=str(list(subnet.subnets())[1]), gateway=str(subnet[1])
         )  # the first half is for fixed addresses

@@ -133,7 +133,7 @@ class Pull:
         """What happened, in the lab's words."""
         if isinstance(error, LabError):
             return error
-        errors, requests = load("docker.errors", "requests.exceptions")
+        errors, (requests,) = self._daemon.errors, load("requests.exceptions")
         if (
             isinstance(error, errors.APIError) or "credential" in str(error).lower()
         ):  # the registry's words, or a helper's
