@@ -97,7 +97,7 @@ def engine() -> Iterator[Engine]:
                 return self._say(200, {"MemTotal": fake.memory, "Architecture": fake.arch, "DockerRootDir": fake.root})
             if (self.command, path) == ("POST", "/images/create"):
                 return self._pull()
-            found = re.fullmatch(r"/images/(.+?)(/json|/tag)?", path)
+            found = re.fullmatch(r"/images/(.+?)(/json|/tag|/get)?", path)
             return self._image(found[1], found[2]) if found else self._stray(path)
 
         def _stray(self, path: str) -> None:
@@ -110,6 +110,8 @@ def engine() -> Iterator[Engine]:
                 return self._say(404, {"message": f"No such image: {name}"})
             if self.command == "GET" and what == "/json":
                 return self._say(200, image)
+            if self.command == "GET" and what == "/get":
+                return self._say(200, {"saved": name})
             if self.command == "POST" and what == "/tag":
                 fake.images[parse(f"{self._query['repo']}:{self._query['tag']}").name] = image
                 return self._say(201, None)

@@ -22,7 +22,7 @@ from standins import images as stand_ins
 from standins.images import StandIn
 
 from lab import plan
-from lab.engines.docker import bundle, containers, downloads, images, mirrors, stock, supplies
+from lab.engines.docker import bundle, containers, downloads, images, mirrors, stock, store, supplies
 from lab.engines.docker.cache import Cache
 from lab.engines.docker.network import Network
 from lab.engines.docker.pins import Pin
@@ -152,7 +152,7 @@ def lab(tmp_path, name: str, **settings: Any) -> Iterator[Site]:
     finally:
         cache, network = Cache(made), Network(made)
         cache.down(), cache.purge(), network.down()
-        images.remove(made)
+        store.remove(made)
         made.daemon.client.close()
 
 
@@ -181,14 +181,14 @@ def test_a_pull_leaves_the_image_and_removing_leaves_nothing(engine, site, pins)
     assert pins[0].image in inventory(engine)["images"]
     assert told[-1][0] == told[-1][1] > 2_900_000
     assert [outcome.state for outcome in run(images.steps(site), "pull.gitlab")] == ["satisfied"]
-    assert images.remove(site) == f"image {pins[0].image}"
+    assert store.remove(site) == f"image {pins[0].image}"
     assert mine(engine, site.settings.name) == before
 
 
 def test_an_image_that_was_there_before_survives(engine, site, pins):
     engine.images.pull(pins[0].image)
     run(images.steps(site), "pull.gitlab")
-    assert images.remove(site) == ""
+    assert store.remove(site) == ""
     engine.images.remove(pins[0].image)  # fails when it is gone
 
 
@@ -196,7 +196,7 @@ def test_an_image_that_a_stranger_uses_survives(engine, site, pins):
     run(images.steps(site), "pull.gitlab")
     stranger = engine.containers.create(pins[0].image, command="x")
     try:
-        assert images.remove(site) == f"{pins[0].image} left, it is in use"
+        assert store.remove(site) == f"{pins[0].image} left, it is in use"
     finally:
         stranger.remove()
         engine.images.remove(pins[0].image)
@@ -224,7 +224,7 @@ def test_a_digest_is_pulled_found_again_and_removed_whole(engine, tmp_path, regi
         assert [outcome.state for outcome in run(images.steps(site), "pull.gitlab")] == ["satisfied"]
         assert images.reference(site, "gitlab") == f"{host}/{name}/tool:1"
         assert mine(engine, name) - before == {f"{host}/{name}/tool:1"}
-        images.remove(site)
+        store.remove(site)
         assert mine(engine, name) == before
         assert not [image for image in engine.images.list(all=True) if f"{name}/tool" in str(image.attrs)]
 
@@ -426,7 +426,7 @@ def test_a_bundle_carries_the_images_to_an_engine_without_them(engine, site, pin
     file = tmp_path / "lab.tar"
     before = mine(engine, site.settings.name)
     run(supplies.Supplies(site, None).pack(file))
-    assert images.remove(site)
+    assert store.remove(site)
     assert mine(engine, site.settings.name) == before
     registry.container.stop(timeout=1)
     with lab(tmp_path / "there", site.settings.name) as there:
@@ -436,13 +436,13 @@ def test_a_bundle_carries_the_images_to_an_engine_without_them(engine, site, pin
         assert {outcome.state for outcome in again} == {"satisfied"}
         probes = [step.probe(StepContext()) for step in images.steps(there)]
         assert all(isinstance(probe, Satisfied) for probe in probes), "up has nothing left to pull"
-        images.remove(there)
+        store.remove(there)
 
 
 def test_a_damaged_bundle_changes_nothing(engine, site, tmp_path):
     file = tmp_path / "lab.tar"
     run(supplies.Supplies(site, None).pack(file))
-    images.remove(site)
+    store.remove(site)
     before, data = mine(engine, site.settings.name), bytearray(file.read_bytes())
     data[2000] ^= 0xFF
     file.write_bytes(data)

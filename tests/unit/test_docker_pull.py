@@ -1,5 +1,6 @@
 """Pulls against a pretended engine: what is asked, told, remembered, and said when it fails."""
 
+import gzip
 import io
 import threading
 
@@ -9,7 +10,8 @@ from docker_wire import layers
 
 from lab import plan
 from lab.console import Console
-from lab.engines.docker import downloads, images, supplies
+from lab.engines.docker import bundle, downloads, images, store, supplies
+from lab.engines.docker.bundle_file import Reader
 from lab.engines.docker.pins import PINS, Pin
 from lab.engines.docker.references import parse
 from lab.engines.docker.site import Site
@@ -126,7 +128,7 @@ def test_the_mirrors_name_of_a_killed_pull_is_taken_away_with_the_image(engine, 
     with pytest.raises(LabError):
         act(site)
     engine.have(mirrored)  # the engine was done, and the lab was killed before it could give it its name
-    assert images.remove(site) == f"image {mirrored}"
+    assert store.remove(site) == f"image {mirrored}"
     assert not engine.images
 
 
@@ -311,9 +313,20 @@ def test_what_the_lab_pulled_is_removed_and_what_was_there_stays(engine, site):
     engine.have("docker.io/rancher/k3s:v1.34.9-k3s1")
     engine.hub[RUNNER] = layers(10)
     plan.run([step(site), step(site, "k3s")])
-    assert images.remove(site) == "image gitlab/gitlab-runner:v19.3.0"
+    assert store.remove(site) == "image gitlab/gitlab-runner:v19.3.0"
     assert list(engine.images) == ["rancher/k3s:v1.34.9-k3s1"]
-    assert images.remove(site) == ""
+    assert store.remove(site) == ""
+
+
+def test_an_image_of_an_earlier_version_is_removed_too(engine, site, tmp_path):
+    engine.hub[RUNNER] = layers(10)
+    act(site)
+    newer = make(engine, tmp_path, images={"runner": "gitlab/gitlab-runner:v19.4.0"})
+    engine.hub["docker.io/gitlab/gitlab-runner:v19.4.0"] = layers(10)
+    act(newer)
+    assert len(engine.images) == 2
+    store.remove(newer)
+    assert not engine.images
 
 
 def test_a_pull_that_was_killed_is_still_the_labs(engine, site):
@@ -321,14 +334,14 @@ def test_a_pull_that_was_killed_is_still_the_labs(engine, site):
     with pytest.raises(LabError):
         act(site)
     engine.have(RUNNER)  # the engine went on by itself
-    assert images.remove(site) == "image gitlab/gitlab-runner:v19.3.0"
+    assert store.remove(site) == "image gitlab/gitlab-runner:v19.3.0"
 
 
 def test_an_image_in_use_elsewhere_is_left(engine, site):
     engine.hub[RUNNER] = layers(10)
     act(site)
     engine.used.add("gitlab/gitlab-runner:v19.3.0")
-    assert images.remove(site) == "gitlab/gitlab-runner:v19.3.0 left, it is in use"
+    assert store.remove(site) == "gitlab/gitlab-runner:v19.3.0 left, it is in use"
     assert engine.images
 
 
@@ -336,7 +349,7 @@ def test_an_image_that_somebody_replaced_is_left(engine, site):
     engine.hub[RUNNER] = layers(10)
     act(site)
     engine.have(RUNNER, Id="sha256:" + "9" * 64)
-    assert "was replaced since" in images.remove(site)
+    assert "was replaced since" in store.remove(site)
     assert engine.images
 
 
@@ -347,7 +360,7 @@ def test_an_image_that_was_removed_by_hand_is_pulled_again_and_forgotten_once(en
     assert isinstance(step(site).probe(StepContext()), Needed)
     act(site)
     engine.images.clear()
-    assert images.remove(site) == ""
+    assert store.remove(site) == ""
 
 
 @pytest.mark.parametrize("name", ["gitlabb", "traefik"])
@@ -422,3 +435,38 @@ def test_a_credential_helper_that_is_not_there_is_called_by_its_name(engine, sit
         act(site)
     assert caught.value.code == "LAB-IMAGE-17", caught.value
     assert "credsStore" in caught.value.hint
+
+
+def bundled(site, path, monkeypatch):
+    """Write a bundle of what is here, without downloads."""
+    monkeypatch.setattr(downloads, "FILES", ())
+    step = bundle.write(site, path, ())
+    assert isinstance(step.probe(StepContext()), Needed)
+    return step.act(StepContext())
+
+
+def test_a_bundle_is_written_from_what_is_here_and_a_second_time_too(engine, site, tmp_path, monkeypatch):
+    for pin in PINS:
+        engine.have(pin.image.format(machine="x86_64"))
+    bundled(site, tmp_path / "lab.tar", monkeypatch)
+    bundled(site, tmp_path / "lab.tar", monkeypatch)
+    reader = Reader(tmp_path / "lab.tar")
+    assert {found["pin"] for found in reader.members()} == {pin.name for pin in PINS}
+    assert (
+        gzip.decompress(b"".join(reader.read("images/runner.tar.gz"))) == b'{"saved": "gitlab/gitlab-runner:v19.3.0"}'
+    )
+
+
+def test_a_bundle_that_cannot_be_written_is_not_dockers_fault(engine, site, tmp_path, monkeypatch):
+    for pin in PINS:
+        engine.have(pin.image.format(machine="x86_64"))
+    (tmp_path / "lab.tar.part").symlink_to("/dev/full")
+    with pytest.raises(LabError, match=r"lab\.tar cannot be written") as caught:
+        bundled(site, tmp_path / "lab.tar", monkeypatch)
+    assert caught.value.code == "LAB-BUNDLE-09"
+
+
+def test_an_image_that_vanished_before_it_was_written_is_named(site, tmp_path, monkeypatch):
+    with pytest.raises(LabError, match="gitlab-ce"):
+        bundled(site, tmp_path / "lab.tar", monkeypatch)
+    assert not (tmp_path / "lab.tar").exists()

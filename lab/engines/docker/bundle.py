@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.engines.docker import downloads, images
+from lab.engines.docker import downloads, images, store
 from lab.engines.docker.bundle_file import Reader, Writer
 from lab.engines.docker.pins import PINS, Pin
 from lab.engines.docker.pull import vanished
@@ -53,14 +53,24 @@ class _Bundle:
         self._site = site
         self._context = context
         self._machine = images.architecture(site)
+        self._path = path
         self._writer = Writer(path, {"architecture": self._machine})
         self._done = 0
 
     def write(self) -> str:
+        try:
+            return self._write()
+        except OSError as error:
+            raise LabError(
+                "LAB-BUNDLE-09", f"{self._path} cannot be written.", evidence=str(error),
+                hint="Is there room (df -h)? The same again goes on where it stopped.",
+            ) from error  # fmt: skip
+
+    def _write(self) -> str:
         everything = list(images.table(self._site.settings, self._machine))
         total = sum(pin.unpacked for pin, _ in everything) * _MB
         for pin, wanted in everything:
-            found = images.present(self._site, wanted.name)
+            found = store.present(self._site, wanted.name)
             if found is None:
                 raise vanished(wanted.name)
             if not self._writer.has(f"images/{pin.name}.tar.gz", found["Id"]):
@@ -73,12 +83,11 @@ class _Bundle:
         return images.size(self._writer.finish())
 
     def _image(self, pin: Pin, name: str, found: Mapping[str, Any], total: int) -> None:
-        with self._site.daemon.asking(f"save {name}"):
-            saved = self._site.daemon.client.api.get_image(name)
-            self._writer.add(
-                f"images/{pin.name}.tar.gz", found["Id"], _packed(self._counted(saved, total)),
-                pin=pin.name, name=name, digests=list(found.get("RepoDigests") or ()),
-            )  # fmt: skip
+        data = _packed(self._counted(store.saved(self._site, name), total))
+        self._writer.add(
+            f"images/{pin.name}.tar.gz", found["Id"], data,
+            pin=pin.name, name=name, digests=list(found.get("RepoDigests") or ()),
+        )  # fmt: skip
 
     def _file(self, file: downloads.File) -> None:
         place = downloads.path(self._site, file.name)
@@ -126,26 +135,28 @@ def _load_image(site: Site, reader: Reader, entry: Mapping[str, Any]) -> Step:
     name = str(entry["name"])
 
     def probe(_context: StepContext) -> Probe:
-        found = images.present(site, name)
+        found = store.present(site, name)
         if found is None:
             return Needed("it is not here")
-        same = found["Id"] == entry["key"] or images.came_from(site, entry["pin"], entry["sha256"], found["Id"])
+        noted = store.noted_of(site, name)
+        loaded = noted.get("bundle") == entry["sha256"] and noted.get("id") == found["Id"]
+        same = loaded or found["Id"] == entry["key"]
         return Satisfied(images.size(found["Size"])) if same else Needed("another one is here")
 
     def act(context: StepContext) -> str:
         if pin is None:
             return "this version does not need it"
         _check(reader, entry, context)
-        noted = images.claim(site, pin, name)
+        noted = store.claim(site, name)
         with site.daemon.asking(f"load {name}"):
             for event in site.daemon.client.api.load_image(reader.read(entry["member"])):
                 if event.get("error"):
                     raise _unloadable(name, str(event["error"]))
-        found = images.present(site, name)
+        found = store.present(site, name)
         if found is None:
             raise _unloadable(name, "Docker said nothing, and the image is not here")
         wanted = images.reference_of(site.settings, pin, images.architecture(site))
-        images.settle(site, pin, {**noted, "bundle": entry["sha256"]}, found, wanted)
+        store.settle(site, noted, found, wanted, bundle=entry["sha256"])
         return images.size(found["Size"])
 
     explain = f"tar -xOf BUNDLE {entry['member']} | docker load"
@@ -192,8 +203,7 @@ def _unloadable(name: str, said: str) -> LabError:
 
 def _packed(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """With gzip at its fastest: a third of the size, and the disk stays the slower of the two."""
-    packer: Callable[..., Any] = zlib.compressobj
-    packing = packer(level=1, wbits=31)
+    packing = zlib.compressobj(level=1, wbits=31)
     for chunk in chunks:
         yield packing.compress(chunk)
     yield packing.flush()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lab.causes import Evidence
 from lab.engines.base import LogSource
-from lab.engines.docker import images
+from lab.engines.docker import images, store
 from lab.engines.docker.argocd_install import ArgoCdInstall
 from lab.engines.docker.cache import Cache
 from lab.engines.docker.cluster import K3dCluster
@@ -138,7 +138,7 @@ def _health(part: Component) -> Sequence[Check]:
 
 
 def _remove_images(site: Site) -> str:
-    return images.remove(site)
+    return store.remove(site)
 
 
 def _said(verb: str, parts: Sequence[str], otherwise: str) -> str:

@@ -1,15 +1,11 @@
-"""The images of this lab: the pins with `images` and `mirrors` of lab.yaml applied, and the steps that pull them.
-
-What the lab pulled itself is remembered before the pull begins: `down --purge --images` removes that and no more.
-"""
+"""The images of this lab: the pins with `images` and `mirrors` of lab.yaml applied, and the steps that pull them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lab.engines.docker import pull, references
-from lab.engines.docker.daemon import DockerError
+from lab.engines.docker import pull, references, store
 from lab.engines.docker.pins import MACHINES, PINS, Pin, Place
 from lab.engines.docker.references import Reference
 from lab.engines.docker.site import Site
@@ -35,15 +31,6 @@ def steps(site: Site, *places: Place) -> Sequence[Step]:
     return [found.step(pin) for pin in selected(site.settings, *(places or ("host",)))]
 
 
-def remove(site: Site) -> str:
-    """Remove the images that the lab pulled, unless they are in use elsewhere or were replaced since.
-
-    Returns:
-        What was removed, and what was left and why; empty when the lab had pulled none.
-    """
-    return ", ".join(text for pin in PINS if (text := _forget(site, pin)))
-
-
 class _Images:
     """The images of one lab."""
 
@@ -62,33 +49,33 @@ class _Images:
         return Step(
             f"pull.{pin.name}",
             f"Image {_brief(wanted.name)}",
-            lambda _context: self._probe(pin, wanted),
+            lambda _context: self._probe(wanted),
             lambda context: self._act(pin, wanted, source, context),
             explain=typed,
             group="pull",
         )
 
-    def _probe(self, pin: Pin, wanted: Reference) -> Probe:
-        found = present(self._site, wanted.name)
+    def _probe(self, wanted: Reference) -> Probe:
+        found = store.present(self._site, wanted.name)
         if found is None:
             return Needed("it is not here")
-        wrong = self._wrong(pin, wanted, found)
+        wrong = self._wrong(wanted, found)
         return Needed(wrong) if wrong else Satisfied(f"{_short(found)}, {size(found['Size'])}")
 
     def _act(self, pin: Pin, wanted: Reference, source: Reference, context: StepContext) -> str:
         site = self._site
-        noted = claim(site, pin, wanted.name, source)
+        noted = store.claim(site, wanted.name, source)
         puller = pull.Pull(
             site.daemon, source, upstream=wanted.registry, platform=f"linux/{self._machine}",
             expected=pin.download * _MB,
         )  # fmt: skip
         taken = puller.run(context, site.settings.timeouts.pull)
         self._name(wanted, source, keep=not noted.get("source"))
-        found = present(site, wanted.name)
+        found = store.present(site, wanted.name)
         if found is None:
             raise pull.vanished(wanted.name)
-        settle(site, pin, noted, found, wanted)
-        wrong = self._wrong(pin, wanted, found)
+        store.settle(site, noted, found, wanted)
+        wrong = self._wrong(wanted, found)
         if wrong:
             raise LabError(
                 "LAB-IMAGE-04", f"Image {wanted}: {wrong}.", hint="Name another one under images: in lab.yaml."
@@ -105,7 +92,7 @@ class _Images:
             if not keep:
                 api.remove_image(pulled)
 
-    def _wrong(self, pin: Pin, wanted: Reference, found: Mapping[str, Any]) -> str:
+    def _wrong(self, wanted: Reference, found: Mapping[str, Any]) -> str:
         """What keeps an image that is here from being the one that is wanted; empty when nothing does."""
         here = found.get("Architecture", "")
         if here and here != self._machine:
@@ -114,7 +101,7 @@ class _Images:
             return ""
         if any(digest.endswith(wanted.digest) for digest in found.get("RepoDigests") or ()):
             return ""
-        noted = self._site.state.fact(_fact(pin)) or {}  # a loaded image has no digests of a registry
+        noted = store.noted_of(self._site, wanted.name)  # a loaded image has no digests of a registry
         if noted.get("digest") == wanted.digest and noted.get("id") == found["Id"]:
             return ""
         return f"it has another digest than {wanted.digest[:19]}"
@@ -190,12 +177,6 @@ def architecture(site: Site) -> str:
     return found
 
 
-def present(site: Site, name: str) -> Mapping[str, Any] | None:
-    """What Docker knows about an image that is here, or None."""
-    found = site.daemon.find("images", name)
-    return None if found is None else dict(found.attrs)
-
-
 def size(number: float) -> str:
     """Bytes for people."""
     for unit in ("B", "kB", "MB"):
@@ -211,70 +192,12 @@ def table(settings: Settings, machine: str) -> Iterator[tuple[Pin, Reference]]:
         yield pin, reference_of(settings, pin, machine)
 
 
-def _forget(site: Site, pin: Pin) -> str:
-    noted = site.state.fact(_fact(pin)) or {}
-    said = [_delete(site, noted["source"])] if noted.get("source") and present(site, noted["source"]) else []
-    found = present(site, noted["name"]) if noted.get("ours") else None
-    if found is not None and noted.get("id") not in (None, found["Id"]):
-        said.append(f"{noted['name']} left, it was replaced since")
-    elif found is not None:
-        said.append(_delete(site, noted["name"]))
-    if noted:
-        site.state.put_fact(_fact(pin), None)
-    return ", ".join(said)
-
-
-def _delete(site: Site, name: str) -> str:
-    try:
-        with site.daemon.asking(f"remove image {name}"):
-            site.daemon.client.api.remove_image(name)
-    except DockerError as error:
-        if error.status == 409:
-            return f"{name} left, it is in use"
-        raise
-    return f"image {name}"
-
-
 def _pin(name: str) -> Pin:
     found = next((pin for pin in PINS if pin.name == name), None)
     if found is None:
         names = ", ".join(pin.name for pin in PINS if pin.chooser != "k3s")
         raise UsageError("LAB-IMAGE-07", f"images.{name}: there is no such image.", hint=f"There are {names}.")
     return found
-
-
-def claim(site: Site, pin: Pin, name: str, source: Reference | None = None) -> dict[str, Any]:
-    """Note that an image is about to be brought here by the lab, unless it is here already; returns what is noted.
-
-    Args:
-        site: the lab.
-        pin: which image.
-        name: what it will be called.
-        source: where a pull takes it from; a mirror's name is the lab's too unless it is here already.
-    """
-    noted = dict(site.state.fact(_fact(pin)) or {})
-    if present(site, name) is None:  # noted first: a kill in between must not lose it
-        noted = {"name": name, "ours": True}
-    if source and source.registry != references.parse(name).registry and present(site, source.pulled) is None:
-        noted["source"] = source.pulled
-    if noted:
-        site.state.put_fact(_fact(pin), noted)
-    return noted
-
-
-def settle(site: Site, pin: Pin, noted: Mapping[str, Any], found: Mapping[str, Any], wanted: Reference) -> None:
-    """Note which image came; its id stands for its digest where a loaded image has none."""
-    site.state.put_fact(_fact(pin), {**noted, "name": wanted.name, "id": found["Id"], "digest": wanted.digest})
-
-
-def came_from(site: Site, name: str, checksum: str, found: str) -> bool:
-    """Whether the image with this id was loaded from the member of a bundle with this checksum."""
-    noted = site.state.fact(f"images/{name}") or {}
-    return noted.get("bundle") == checksum and noted.get("id") == found
-
-
-def _fact(pin: Pin) -> str:
-    return f"images/{pin.name}"
 
 
 def _brief(name: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
-from lab.engines.docker import containers, images, layout
+from lab.engines.docker import containers, images, layout, store
 from lab.engines.docker.pins import Pin
 from lab.engines.docker.references import Reference
 from lab.engines.docker.site import Site
@@ -56,7 +57,7 @@ def fill(site: Site, container: Any, context: StepContext) -> int:
 
 
 def _put(site: Site, container: Any, wanted: Reference, context: StepContext) -> str:
-    found = images.present(site, wanted.name)
+    found = store.present(site, wanted.name)
     if found is None:
         raise LabError(
             "LAB-STOCK-02", f"The stock is not complete: {wanted.name} is neither in the cache nor on this Docker.",
@@ -65,18 +66,29 @@ def _put(site: Site, container: Any, wanted: Reference, context: StepContext) ->
         )  # fmt: skip
     folder = site.state.path("downloads")
     folder.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as saved, tempfile.TemporaryFile(dir=folder) as files:
-        with site.daemon.asking(f"save {wanted.name}"):
-            for chunk in site.daemon.client.api.get_image(wanted.name):
-                if context.stop.is_set():
-                    raise Interrupted(f"Stopped while saving {wanted.name}.")
-                saved.write(chunk)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as files:
+            _convert(site, wanted, folder, files, context)
+            with site.daemon.asking(f"put {wanted.name} into {container.name}"):
+                container.put_archive(STORAGE, files)
+    except OSError as error:
+        raise LabError(
+            "LAB-STOCK-03", f"{wanted.name} could not be put into the cache: {folder} cannot be written.",
+            evidence=str(error), hint="Is there room (df -h)? Twice the image's size is needed for a moment.",
+        ) from error  # fmt: skip
+    return str(found["Id"])
+
+
+def _convert(site: Site, wanted: Reference, folder: Path, files: IO[bytes], context: StepContext) -> None:
+    """Write an image of this Docker as the files of a registry."""
+    with tempfile.TemporaryFile(dir=folder) as saved:
+        for chunk in store.saved(site, wanted.name):
+            if context.stop.is_set():
+                raise Interrupted(f"Stopped while saving {wanted.name}.")
+            saved.write(chunk)
         saved.seek(0)
         layout.convert(saved, wanted, files)
-        files.seek(0)
-        with site.daemon.asking(f"put {wanted.name} into {container.name}"):
-            container.put_archive(STORAGE, files)
-    return str(found["Id"])
+    files.seek(0)
 
 
 def _wanted(site: Site) -> list[tuple[Pin, Reference]]:
@@ -95,5 +107,5 @@ def _held(site: Site, container: Any) -> Mapping[str, str]:
 
 def _replaced(site: Site, wanted: Reference, held: str) -> bool:
     """Whether this Docker has another image by that name now; one that is gone here is still good there."""
-    found = images.present(site, wanted.name)
+    found = store.present(site, wanted.name)
     return found is not None and found["Id"] != held

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.console import Console
-from lab.engines.docker import bundle, downloads, images
+from lab.engines.docker import bundle, downloads, images, store
 from lab.engines.docker.k3d import PROGRAM, K3d
 from lab.engines.docker.pins import PINS
 from lab.engines.docker.site import Site
@@ -93,7 +93,7 @@ class Supplies:
         """Remove the images that the lab brought here, and what it knows of them; for a lab that was never built."""
         if not (self._site.state.folder / "images").exists():
             return ""
-        said = images.remove(self._site)
+        said = store.remove(self._site)
         self._site.state.remove()
         return f"Removed {said or 'no image'}, and {self._site.state.folder}."
 
@@ -121,7 +121,7 @@ class Supplies:
         site = self._site
         try:
             machine = images.architecture(site)
-            here = {pin.name for pin, it in images.table(site.settings, machine) if images.present(site, it.name)}
+            here = {pin.name for pin, it in images.table(site.settings, machine) if store.present(site, it.name)}
         except UsageError:
             raise
         except LabError as error:
