@@ -62,7 +62,9 @@ class Driver:
         assert process.returncode in codes, f"invoke {args} ended with {process.returncode}:\n{output}\n{self.log()}"
         return output
 
-    def documents(self, *args: str | Path, code: int = 0, timeout: float = 90) -> list[dict[str, Any]]:
+    def documents(
+        self, *args: str | Path, code: int | tuple[int, ...] = 0, timeout: float = 90
+    ) -> list[dict[str, Any]]:
         """The JSON documents that `invoke ARGS --json` prints."""
         return [json.loads(line) for line in self.invoke(*args, "--json", code=code, timeout=timeout).splitlines()]
 

@@ -65,17 +65,9 @@ class DockerLab(Driver):
         return next(one for one in self.checks(check) if one["id"] == check)
 
     def checks(self, *only: str) -> list[dict[str, Any]]:
-        """Checks of `verify`; the exit code says whether all passed."""
+        """Checks of `verify`, whatever they say."""
         words = [word for name in only for word in ("--only", name)]
-        for code in (0, 1):
-            try:
-                found = self.documents("verify", *words, code=code)
-            except AssertionError:
-                if code:
-                    raise
-                continue
-            return [document for document in found if document["type"] == "check"]
-        return []
+        return [one for one in self.documents("verify", *words, code=(0, 1)) if one["type"] == "check"]
 
     @property
     def kubeconfig(self) -> Path:
