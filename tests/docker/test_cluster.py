@@ -300,6 +300,19 @@ def test_a_port_of_somebody_else_is_named_before_anything_is_removed(world: Worl
     assert world.container("server-0").status == "running"
 
 
+def test_a_port_taken_while_the_cluster_was_stopped_is_named_and_nothing_is_lost(world: World) -> None:
+    K3dCluster(world.site()).stop()
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", world.settings.ports.app))
+        server.listen()
+        error = world.refused()
+    assert error.code == "LAB-PORT-01"
+    assert f"process {os.getpid()}" in error.evidence
+    assert "started" in world.up()["cluster"]
+    assert kept(world)
+
+
 def test_a_cluster_of_somebody_else_is_neither_taken_nor_touched(world: World) -> None:
     world.down()
     label = {"app": "k3d", "k3d.cluster": world.name, "k3d.role": "server"}

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from docker_wire import engine as pretended
 
-from lab.engines.docker import cures, k3d, kubeconfig
-from lab.engines.docker.cluster import K3dCluster
+from lab.engines.docker import cluster_config, cures, k3d, kubeconfig
 from lab.engines.docker.cures import Cure
 from lab.engines.docker.nodes import _other_ports, _plain
 from lab.engines.docker.site import Site
@@ -307,13 +306,13 @@ def test_empty_parts_that_k3d_adds_are_no_difference():
 def test_a_dollar_sign_would_be_replaced_by_k3d_and_is_refused(engine, tmp_path):
     site = Site(Settings(), State(tmp_path / "costs$5" / ".lab"), engine.environ)
     with pytest.raises(UsageError) as caught:
-        _ = K3dCluster(site)._config
+        cluster_config.render(site)
     assert caught.value.code == "LAB-K3D-05"
     assert "costs$5" in caught.value.evidence
 
 
 def test_the_file_for_k3d_is_the_settings(site):
-    config = yaml.safe_load(K3dCluster(site)._config)
+    config = yaml.safe_load(cluster_config.render(site))
     assert (config["metadata"]["name"], config["network"], config["image"]) == (
         "lab",
         "lab",

@@ -12,13 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lab import assets, files, symptoms, workload
+from lab import files, symptoms, workload
 from lab.causes import Evidence
 from lab.cluster import DEPLOYMENT, NODE, POD, Cluster
 from lab.engines.base import LogSource
-from lab.engines.docker import containers, cures, downloads, images, kubeconfig, sizes
+from lab.engines.docker import cluster_config, containers, cures, downloads, kubeconfig, sizes
 from lab.engines.docker.cluster_names import ClusterNames
 from lab.engines.docker.cures import Cure
 from lab.engines.docker.k3d import K3d
@@ -26,7 +24,7 @@ from lab.engines.docker.mirrors import registries_yaml
 from lab.engines.docker.nodes import Nodes, Wanted
 from lab.engines.docker.site import Site
 from lab.engines.ports import require_free
-from lab.errors import LabError, UsageError
+from lab.errors import LabError
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import RemoteError, fetch, patient
@@ -35,8 +33,7 @@ from lab.waiting import Pending
 
 SYSTEM = "kube-system"
 _HOST = "127.0.0.1"
-_CONFIG = "k8s/k3d.yaml"
-_KUBECONFIG, _REGISTRIES = "kubeconfig", "registries.yaml"
+_KUBECONFIG = "kubeconfig"
 _IMAGES = ("k3s", "k3d-proxy", "k3d-tools")
 
 
@@ -82,7 +79,7 @@ class K3dCluster:
         """Remove the nodes with everything in them, and what k3d made for them."""
         removed = self._nodes.remove()
         kubeconfig.leave(self._personal, self._site.names.cluster)
-        for name in (_KUBECONFIG, _REGISTRIES, "k3d.yaml"):
+        for name in (_KUBECONFIG, cluster_config.REGISTRIES, "k3d.yaml"):
             (self._site.state.folder / name).unlink(missing_ok=True)
         return removed
 
@@ -134,7 +131,6 @@ class K3dCluster:
 
     def _exist(self, context: StepContext) -> tuple[str, bool]:
         """Make the nodes exist and run; says what was done, and whether the cluster is a new one."""
-        name, limit = self._site.names.cluster, self._site.settings.timeouts.cluster
         found, other = self._nodes.all(), self._nodes.differences(self._wanted)
         if not found or other:
             return self._create(context, other if found else []), True
@@ -147,18 +143,16 @@ class K3dCluster:
             said = "restarted with other registries, nothing lost"
         if not self._nodes.resting():
             return "looked after", False
-        self._k3d.start(name, timeout=limit)
+        self._require_ports()
+        self._k3d.start(self._site.names.cluster, timeout=self._site.settings.timeouts.cluster)
         return said, False
 
     def _create(self, context: StepContext, other: Sequence[str]) -> str:
-        config, held = self._config, self._nodes.published()
-        for key in ("kubernetes", "app", "argocd"):
-            port = getattr(self._site.settings.ports, key)
-            if port not in held:
-                require_free(_HOST, key, port)
+        config = cluster_config.render(self._site)
+        self._require_ports()
         self._nodes.remove()
         self._nodes.claim()
-        self._site.state.path(_REGISTRIES).write_text(self._registries, encoding="utf-8")
+        self._site.state.path(cluster_config.REGISTRIES).write_text(self._registries, encoding="utf-8")
         context.report("k3d creates the nodes")
         try:
             self._k3d.create(config, timeout=self._site.settings.timeouts.cluster)
@@ -166,6 +160,14 @@ class K3dCluster:
             self._nodes.remove()
             raise
         return f"made anew with empty volumes, because {'; '.join(other)}" if other else "created"
+
+    def _require_ports(self) -> None:
+        """Make sure that nobody else has the cluster's ports; k3d would only say that one is taken."""
+        held = self._nodes.published()
+        for key in ("kubernetes", "app", "argocd"):
+            port = getattr(self._site.settings.ports, key)
+            if port not in held:
+                require_free(_HOST, key, port)
 
     def _pulling(self) -> list[str]:
         """The nodes that pull from other registries than they should."""
@@ -254,47 +256,12 @@ class K3dCluster:
         return Path(home) / ".kube" / "config" if home and self._site.settings.cluster.kubeconfig else None
 
     @functools.cached_property
+    def _wanted(self) -> Wanted:
+        return cluster_config.wanted(self._site)
+
+    @functools.cached_property
     def _registries(self) -> str:
         return registries_yaml(self._site)
-
-    @functools.cached_property
-    def _config(self) -> str:
-        """k8s/k3d.yaml, rendered.
-
-        Raises:
-            UsageError: a dollar sign is in it, which k3d would take for a variable (contracts E.1).
-        """
-        settings = self._site.settings
-        text = assets.render(
-            _CONFIG,
-            name=self._site.names.cluster,
-            label=settings.name,
-            agents=settings.cluster.agents,
-            image=images.reference(self._site, "k3s"),
-            network=self._site.names.network,
-            registries=self._site.state.path(_REGISTRIES),
-            kubernetes_port=settings.ports.kubernetes,
-            app_port=settings.ports.app,
-            argocd_port=settings.ports.argocd,
-            timeout=f"{settings.timeouts.cluster / 2:.0f}s",
-        )
-        if "$" in text:
-            line = next(line for line in text.splitlines() if "$" in line)
-            raise UsageError(
-                "LAB-K3D-05", "A dollar sign in the cluster's configuration: k3d would replace it.",
-                evidence=line.strip(), hint="Give the lab a folder (LAB_HOME) without one in its path.",
-            )  # fmt: skip
-        return text
-
-    @functools.cached_property
-    def _wanted(self) -> Wanted:
-        config, ports = yaml.safe_load(self._config), self._site.settings.ports
-        return Wanted(
-            agents=config["agents"],
-            image=config["image"],
-            ports={6443: ports.kubernetes, 80: ports.app, 443: ports.argocd},
-            arguments=[str(entry["arg"]) for entry in config["options"]["k3s"]["extraArgs"]],
-        )
 
 
 def check(name: str, title: str, seen: str | Pending) -> Check:
