@@ -6,6 +6,7 @@ import ssl
 import pytest
 import yaml
 
+from lab import assets
 from lab.engines.docker import certificate, images, mirrors, references, sizes
 from lab.engines.docker.pins import PINS
 from lab.engines.docker.site import Site
@@ -82,8 +83,6 @@ def test_the_table_names_every_image_once_and_by_a_version():
 
 
 def test_the_table_agrees_with_the_files_that_name_images():
-    from lab import assets
-
     named = {pin.name: pin.image for pin in PINS if pin.chooser == "project"}
     pipeline, dockerfile = assets.text("gitlab/project/.gitlab-ci.yml"), assets.text("gitlab/project/Dockerfile")
     assert named["docker-cli"] in pipeline
@@ -200,3 +199,10 @@ def test_the_caches_certificate_is_made_once_and_names_it(tmp_path):
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / "c.pem")
     context = ssl.create_default_context(cadata=first.certificate)
     assert context.cert_store_stats()["x509_ca"] == 1
+
+
+def test_the_readme_has_the_sums_of_the_table():
+    sums = [f"{sum(getattr(pin, what) for pin in PINS) / 1000:.1f} GB" for what in ("download", "unpacked")]
+    for readme in ("README.md", "README.zh-CN.md"):
+        line = next(line for line in assets.text(readme).splitlines() if "invoke pull --list" in line and "GB" in line)
+        assert all(figure in line for figure in sums), (readme, sums)
