@@ -135,12 +135,3 @@ def test_a_removed_container_is_made_again_with_its_data(
     assert lab.up() >= 1
     assert version(lab) == before
     assert [check for check in lab.checks() if check["ok"] is not True] == []
-
-
-def test_a_changed_gitlab_rb_setting_reaches_gitlab(lab: DockerLab, engine: docker.DockerClient) -> None:
-    """The size is in gitlab.rb: another one is noticed and applied, and nothing is lost."""
-    (lab.home / "lab.yaml").write_text(yaml.safe_dump({**lab.settings, "size": "small"}))
-    assert lab.up() == 0
-    container = lab.container(engine, "gitlab")
-    chunks, _ = container.get_archive("/etc/gitlab/gitlab.rb")
-    assert b"puma['worker_processes'] = 0" in b"".join(chunks)

@@ -65,6 +65,18 @@ def test_without_network_and_hosts_a_job_does_not_find_gitlab(lab: DockerLab, en
     mended(lab)
 
 
+def test_another_gitlab_rb_is_noticed_and_gitlab_configured_anew(lab: DockerLab, engine: docker.DockerClient) -> None:
+    gitlab = lab.container(engine, "gitlab")
+    path, before = "/etc/gitlab/gitlab.rb", gitlab.logs().count(b"gitlab Reconfigured!")
+    wanted = read(gitlab, path)
+    bend(gitlab, path, r"^sidekiq\['concurrency'\] = .*$", "sidekiq['concurrency'] = 7")
+    done = [one for one in lab.documents("up", timeout=400) if one.get("state") == "done"]
+    assert "gitlab" in [step["step"] for step in done]
+    assert read(gitlab, path) == wanted
+    assert gitlab.logs().count(b"gitlab Reconfigured!") >= before
+    assert lab.up() == 0
+
+
 def test_without_the_mirror_a_node_cannot_pull(lab: DockerLab, engine: docker.DockerClient) -> None:
     node = lab.container(engine, "server-0")
     bend(node, "/etc/rancher/k3s/registries.yaml", r"http://gitlab\.lab\.test", "https://gitlab.lab.test")
