@@ -10,7 +10,6 @@ from typing import Any
 
 import docker
 import pytest
-import yaml
 from docker_lab import DockerLab
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
