@@ -30,13 +30,10 @@ class Cache:
 
     def steps(self) -> Sequence[Step]:
         """The container runs; the volume that jobs mount at /etc/docker says where it is."""
-        upstream = mirrors.cache_upstream(self._site)
         return [
             Step(
                 "cache", f"Cache of images {self._name}", self._probe, self._act, ("network", "pull.cache"),
-                f"docker run -d --name {self._name} --network {self._site.names.network} "
-                f"-v {self._name}:{stock.STORAGE} -e REGISTRY_PROXY_REMOTEURL={upstream} "
-                f"{images.reference(self._site, 'cache')}",
+                self._typed(),
             ),
             Step(
                 "dind", "daemon.json for the Docker daemons in jobs", self._probe_dind, self._act_dind, ("cache",),
@@ -100,6 +97,17 @@ class Cache:
         lines = containers.tail(self._site, container, 60).strip().splitlines()
         said = next((line for line in reversed(lines) if line.startswith("panic:")), lines[-1] if lines else "")
         return said[:300]
+
+    def _typed(self) -> str:
+        """What a person would have typed for the container."""
+        wanted = self._wanted()
+        options = [f"-v {volume}" for volume in wanted["volumes"]]
+        options += [f"-e {name}={value}" for name, value in wanted["environment"].items()]
+        return (
+            f"docker create --name {self._name} --network {wanted['network']} {' '.join(options)} {wanted['image']}\n"
+            f"docker cp cache.crt {self._name}:{_CERTIFICATE} && docker cp cache.key {self._name}:{_KEY}\n"
+            f"docker start {self._name}"
+        )
 
     def _wanted(self) -> dict[str, Any]:
         """What the container is created from; its name is its address on the network, nothing is published."""
