@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import json
+import os
 import secrets
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -35,6 +40,7 @@ from lab.waiting import Pending, wait_until
 
 # The cache's certificate is signed by itself and names the container, which a test outside its network asks by address.
 pytestmark = pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+ROOT = Path(__file__).parents[2]
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -144,7 +150,7 @@ def site(tmp_path, name: str, pins: tuple[Pin, ...]) -> Iterator[Site]:  # noqa:
         yield made
 
 
-@contextmanager
+@contextlib.contextmanager
 def lab(tmp_path, name: str, **settings: Any) -> Iterator[Site]:
     made = Site(Settings(name=name, **settings), State(tmp_path / ".lab"), {})
     try:
@@ -229,7 +235,7 @@ def test_a_digest_is_pulled_found_again_and_removed_whole(engine, tmp_path, regi
         assert not [image for image in engine.images.list(all=True) if f"{name}/tool" in str(image.attrs)]
 
 
-@contextmanager
+@contextlib.contextmanager
 def pretending(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
     """Something on a port that a registry ought to be on."""
 
@@ -296,6 +302,85 @@ def test_a_registry_that_is_not_there_and_a_name_that_leads_nowhere(site):
     with pytest.raises(LabError) as caught:
         one(site, "registry.invalid/group/tool:1")
     assert caught.value.code in ("LAB-IMAGE-19", "LAB-IMAGE-21"), caught.value  # a proxy in between is asked instead
+
+
+class Stalling:
+    """A registry with one image whose layer stops in the middle until it may go on."""
+
+    def __init__(self, arch: str) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        with io.BytesIO() as data:
+            with tarfile.open(fileobj=data, mode="w") as archive:
+                entry = tarfile.TarInfo("content")
+                entry.size = 2_000_000
+                archive.addfile(entry, io.BytesIO(secrets.token_bytes(entry.size)))
+            layer = data.getvalue()
+        kinds = "application/vnd.docker.container.image.v1+json", "application/vnd.docker.image.rootfs.diff.tar"
+        config = {
+            "architecture": arch, "os": "linux", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
+        }  # fmt: skip
+        self.blobs = {digest(blob): blob for blob in (json.dumps(config).encode(), layer)}
+        parts = [
+            {"mediaType": kind, "size": len(blob), "digest": name}
+            for kind, (name, blob) in zip(kinds, self.blobs.items(), strict=True)
+        ]
+        self.kind = "application/vnd.docker.distribution.manifest.v2+json"
+        self.manifest = json.dumps(
+            {"schemaVersion": 2, "mediaType": self.kind, "config": parts[0], "layers": parts[1:]}
+        ).encode()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        last = handler.path.rpartition("/")[2]
+        blob = self.blobs.get(last)
+        data = self.manifest if "/manifests/" in handler.path else blob or b"{}"
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/octet-stream" if blob else self.kind)
+        handler.send_header("Docker-Content-Digest", digest(data))
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        if handler.command == "HEAD":
+            return
+        handler.wfile.write(data[:1_000_000])
+        if len(data) > 1_000_000:
+            self.begun.set()
+            self.go.wait(60)
+            with contextlib.suppress(OSError):  # whoever asked may have been killed
+                handler.wfile.write(data[1_000_000:])
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from lab.engines.docker import images
+from lab.engines.docker.site import Site
+from lab.plan import StepContext
+from lab.settings import Settings
+from lab.state import State
+site = Site(Settings(name=sys.argv[1], images={"gitlab": sys.argv[2]}), State(Path(sys.argv[3])), {})
+next(step for step in images.steps(site) if step.name == "pull.gitlab").act(StepContext())
+"""
+
+
+def test_a_pull_that_was_killed_goes_on_and_leaves_nothing(engine, tmp_path, name):
+    registry = Stalling(engine.version()["Arch"])
+    with pretending(registry.answer) as host:
+        image = f"{host}/{name}/tool:1"
+        command = [sys.executable, "-c", KILLED, name, image, str(tmp_path / ".lab")]
+        with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+            assert registry.begun.wait(60), "no layer was asked for"
+            process.kill()
+        assert not mine(engine, name)
+        registry.go.set()
+        with lab(tmp_path, name, images={"gitlab": image}) as site:
+            assert [outcome.state for outcome in run(images.steps(site), "pull.gitlab")] == ["done"]
+            assert mine(engine, name) == {image}
+            assert store.remove(site) == f"image {image}"
+        assert not mine(engine, name)
 
 
 def test_an_image_for_another_processor_only(site, registry, name):
