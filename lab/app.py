@@ -113,6 +113,15 @@ class Lab:
         """Write everything that the Docker engine needs into one file."""
         self._provide("bundle", self.supplies.pack(Path(path)))
 
+    def _load(self, bundle: Path, *, dry: bool, explain: bool) -> None:
+        steps = self.supplies.unpack(bundle)
+        if explain:
+            self._running.explain(steps)
+        elif dry:
+            self._running.look(steps)
+        else:
+            self._provide("bundle", steps)
+
     def _provide(self, task: str, steps: Sequence[plan.Step]) -> None:
         with self._changing(task, "docker") as journal:
             self._running.act(steps, journal)
@@ -122,10 +131,10 @@ class Lab:
         task: str = "up",
     ) -> None:  # fmt: skip
         """Make everything true that `verify` checks; act only on the difference."""
-        if bundle and not (dry or explain):
+        if bundle:
             engine = engine or "docker"
             choice.choose(engine, self.state, self.environ)
-            self._provide("bundle", self.supplies.unpack(Path(bundle)))
+            self._load(Path(bundle), dry=dry, explain=explain)
         chosen = choice.choose(engine or self.settings.engine, self.state, self.environ)
         built = choice.create(chosen, self.settings, self.state, self.environ)
         self.console.row((Cell("Engine:"),), f"{chosen.name} ({chosen.why})")
