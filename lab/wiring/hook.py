@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import secrets
+import time
 from typing import Any
 
 from lab import argocd, git, symptoms
@@ -18,7 +20,11 @@ from lab.wiring.tokens import bot_remote
 _SECRET, _PROOF = "webhook-secret", "webhook-proof"
 _CACHED = 90.0
 """Seconds: other processes of GitLab see a changed setting up to 60 s later (contracts B.4)."""
-_RESENDS, _REFRESH = 3, 60.0
+_RESENDS = (0.3, 3.0, 10.0)
+"""Seconds after a delivery that failed until it is sent again; later ones come every `_SLOWLY`."""
+_SLOWLY = 15.0
+"""GitLab allows five in a minute (contracts B.2)."""
+_REFRESH = 60.0
 """Polling asks every 120 s: what is seen within 60 s came from the webhook."""
 _SUBJECT = "chore: prove the webhook [skip ci]"
 PERSON = git.Person("lab", "lab@lab.test")
@@ -209,23 +215,37 @@ def _probe_proof(lab: Wiring) -> Probe:
     return Needed("no delivery was proved yet")
 
 
+class Resends:
+    """When a failed delivery is to be sent again: soon at first, then as often as GitLab allows."""
+
+    def __init__(self) -> None:
+        self._pauses = itertools.chain(_RESENDS, itertools.repeat(_SLOWLY))
+        self._next: float | None = None
+
+    def due(self, now: float) -> bool:
+        """Whether to send again at this moment, in monotonic seconds; the first call is when the failure was seen."""
+        due = self._next is not None and now >= self._next
+        if due or self._next is None:
+            self._next = now + next(self._pauses)
+        return due
+
+
 def _act_proof(lab: Wiring, context: StepContext) -> str:
     branch, hook = lab.project.config_branch, find(lab)
     if hook is None:
         raise LabError("LAB-HOOK-01", "The webhook has gone.", hint="invoke up")
     sha = git.append(bot_remote(lab), branch, f"{_SUBJECT}\n\n{{trailers}}", PERSON)
     context.report(f"pushed {sha[:8]} to {branch}")
-    resent = 0
+    resends = Resends()
 
     def delivered() -> Document | Pending:
-        nonlocal resent
         event = delivery(lab.forge.hook_events(hook["id"]), sha)
         if event is None:
             return Pending(f"no delivery for {sha[:8]} yet")
         if accepted(event):
             return event
-        if resent < _RESENDS:  # Argo CD restarts itself for a moment when its secret changes, and GitLab never retries
-            resent += 1
+        # Argo CD restarts itself for a moment when its secret changes, and GitLab never retries (contracts F.2, B.14).
+        if resends.due(time.monotonic()):
             lab.forge.create(lab.forge.at("hooks", hook["id"], "events", event["id"], "resend"), {})
         return Pending(f"answered {event.get('response_status')} {str(event.get('response_body'))[:200]}")
 

@@ -9,6 +9,7 @@ from lab import git, wiring
 from lab.errors import CheckFailed, LabError
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.settings import ProjectSettings, Settings
+from lab.wiring import hook
 
 OLD = "b2" * 20
 MANIFEST = f"{P}/repository/files/k8s%2Fhichat.yaml/raw"
@@ -97,3 +98,12 @@ def test_a_pipeline_that_deploys_nothing_is_told_with_the_hosts_in_the_projects_
         step(healthy).act(StepContext())
     assert raised.value.code == "LAB-PIPE-05"
     assert "hard-coded host: .gitlab-ci.yml:2 gitlab.iceymoss" in raised.value.evidence
+
+
+def test_a_failed_delivery_is_sent_again_soon_and_then_as_often_as_gitlab_allows():
+    resends = hook.Resends()
+    sent = [tenth / 10 for tenth in range(600) if resends.due(tenth / 10)]
+    assert sent[0] < 1
+    assert sent[1] - sent[0] >= 3
+    assert len(sent) <= 6, "GitLab allows five in a minute"
+    assert sent[-1] > 40, "it does not give up"
