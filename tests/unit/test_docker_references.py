@@ -118,6 +118,14 @@ def test_a_registry_that_only_an_override_uses_is_there_too(tmp_path):
     }
 
 
+def test_another_k3s_may_come_with_other_images(tmp_path):
+    own = {"k3s": "rancher/k3s:v1.36.4-k3s1", "pause": "rancher/mirrored-pause:3.10.2"}
+    found = {pin.name: str(wanted) for pin, wanted in images.table(make(tmp_path, images=own).settings, "amd64")}
+    assert (found["k3s"], found["pause"]) == tuple(own.values())
+    with pytest.raises(UsageError, match="k3s chooses"):
+        list(images.table(make(tmp_path, images={"pause": own["pause"]}).settings, "amd64"))
+
+
 def test_a_prefix_reaches_builds_through_the_dockerfile(tmp_path):
     site = make(tmp_path, mirrors={"docker.io": "m.example.com/docker.io"})
     wanted = "m.example.com/docker.io/library/python:3.13.15-alpine3.24"

@@ -150,13 +150,13 @@ def selected(settings: Settings, *places: Place) -> list[Pin]:
     """The pins that are needed at these places.
 
     Raises:
-        UsageError: `images` names a pin that does not exist, or one that k3s chooses.
+        UsageError: `images` names a pin that does not exist, or one that k3s chooses while k3s is the pinned one.
     """
     for name in settings.images:
-        if _pin(name).chooser == "k3s":
+        if _pin(name).chooser == "k3s" and "k3s" not in settings.images:
             raise UsageError(
                 "LAB-IMAGE-05", f"images.{name} cannot be set: k3s chooses this image.",
-                hint="It follows from images.k3s. Where it is pulled from is set under mirrors.",
+                hint="Beside another images.k3s it can, for `pull` and `bundle`. mirrors: says where it comes from.",
             )  # fmt: skip
     return [pin for pin in PINS if pin.place in places]
 

@@ -52,6 +52,8 @@ class Supplies:
         self._console.row((), "What the Docker engine needs: MB to download and on disk (round figures), where, what")
         self._console.table(rows)
         total, disk = sum(pin.download for pin in PINS), sum(pin.unpacked for pin in PINS)
+        if "k3s" in self._site.settings.images:
+            self._console.line("images.k3s is set: what it brings along may be other images than those of this table.")
         self._console.line(f"About {total / 1000:.1f} GB to download, {disk / 1000:.1f} GB on disk.")
 
     def fetch(self) -> list[Step]:
