@@ -6,6 +6,7 @@ The SDK is imported with the first request (0.2 s). Its errors become `DockerErr
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -87,6 +88,18 @@ class Daemon:
     def errors(self) -> Any:
         """The SDK's errors, for what cannot be asked inside `asking`."""
         return load("docker.errors")[0]
+
+    @functools.cached_property
+    def version(self) -> Mapping[str, Any]:
+        """What the engine is, ``Arch`` among it; asked once."""
+        with self.asking("tell its version"):
+            return dict(self.client.version())
+
+    @functools.cached_property
+    def info(self) -> Mapping[str, Any]:
+        """What the engine has, ``MemTotal`` in bytes and ``DockerRootDir`` among it; asked once."""
+        with self.asking("tell what it has"):
+            return dict(self.client.info())
 
     def find(self, kind: str, name: str) -> Any | None:
         """A container, network, volume or image by name (``kind`` is the plural), or None when there is none."""

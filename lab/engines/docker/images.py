@@ -167,8 +167,7 @@ def architecture(site: Site) -> str:
     Raises:
         MachineError: it is another one, for which GitLab and others publish no image.
     """
-    with site.daemon.asking("tell its architecture"):
-        found = str(site.daemon.client.version().get("Arch"))
+    found = str(site.daemon.version.get("Arch"))
     if found not in MACHINES:
         raise MachineError(
             "LAB-IMAGE-06", f"There are no images of GitLab for this machine's architecture, {found}.",

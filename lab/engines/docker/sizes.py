@@ -89,6 +89,4 @@ def of(site: Site) -> Size:
     Raises:
         MachineError: as `choose`.
     """
-    with site.daemon.asking("tell how much memory it has"):
-        memory = int(site.daemon.client.info()["MemTotal"])
-    return choose(site.settings.size, memory)
+    return choose(site.settings.size, int(site.daemon.info["MemTotal"]))

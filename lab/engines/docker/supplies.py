@@ -137,8 +137,7 @@ class Supplies:
     def _require_room(self) -> None:
         """Docker's disk must have room for what is not here yet; where it cannot be seen, Docker itself will tell."""
         _, here = self._here()
-        with self._site.daemon.asking("tell where its data are"):
-            root = Path(str(self._site.daemon.client.info().get("DockerRootDir") or "/nonexistent"))
+        root = Path(str(self._site.daemon.info.get("DockerRootDir") or "/nonexistent"))
         _require(root, sum(pin.unpacked for pin in PINS if pin.name not in (here or set())) * _MB, "the images")
 
 
