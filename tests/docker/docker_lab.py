@@ -20,6 +20,7 @@ from hub import Hub
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gitops-lab-ci"
 """Where .ci/engine puts k3d and Argo CD's manifests."""
 ARGOCD = "v3.5.1"
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
 class Missing(Exception):
@@ -33,7 +34,7 @@ class DockerLab(Driver):
         super().__init__(home)
         self.name = f"t{secrets.token_hex(3)}"
         self.environ = {
-            "DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
+            "DOCKER_HOST": ENGINE,
             "LAB_ENGINE": "docker",
             "LAB_NAME": self.name,
             "LAB_SIZE": "small",
@@ -114,5 +115,6 @@ def on_docker(home: Path, hub: Hub) -> Iterator[DockerLab]:
             yield lab
         finally:
             (home / "lab.yaml").write_text(yaml.safe_dump(lab.settings))  # a test may have changed it
+            lab.environ["DOCKER_HOST"] = ENGINE
             if (home / ".lab/engine.json").exists():
                 lab.invoke("down", "--purge", "--yes", timeout=240)

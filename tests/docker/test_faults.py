@@ -110,7 +110,6 @@ def test_an_engine_that_goes_in_the_middle_is_named_and_up_continues_later(
     assert lab.up() > 0
     assert lab.up() == 0
     between.cut()
-    lab.environ["DOCKER_HOST"] = "unix:///var/run/docker.sock"
 
 
 def test_what_is_not_ours_is_never_adopted(lab: DockerLab, engine: docker.DockerClient) -> None:
@@ -128,4 +127,3 @@ def test_a_remote_engine_is_refused_with_the_reason(lab: DockerLab) -> None:
     lab.environ["DOCKER_HOST"] = "tcp://192.0.2.1:2375"
     output = lab.invoke("up", "--engine", "docker", code=3)
     assert "tcp://192.0.2.1:2375" in output
-    lab.environ["DOCKER_HOST"] = "unix:///var/run/docker.sock"
