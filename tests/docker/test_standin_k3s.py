@@ -166,6 +166,19 @@ def test_pods_find_containers_aliases_and_services(cluster: K3dCluster) -> None:
     assert "NXDOMAIN" in cluster.address("nosuch.default.svc.cluster.local")
 
 
+def test_names_and_the_ingress_are_as_alive_as_their_pods(cluster: K3dCluster) -> None:
+    for workload, works in (
+        ("coredns", lambda: "10.43.0.1" in cluster.address("kubernetes.default.svc.cluster.local")),
+        ("traefik", lambda: output(cluster.server, "curl", "-s", "-m", "3", "http://localhost/")[0] == 0),
+    ):
+        scale = ("scale", "deployment", workload, "--namespace", "kube-system")
+        assert works()
+        cluster.kubectl(*scale, "--replicas=0")
+        eventually("its end", lambda works=works: not works())
+        cluster.kubectl(*scale, "--replicas=1")
+        eventually("its return", works)
+
+
 def test_names_added_for_pods_are_the_pods_only(cluster: K3dCluster) -> None:
     cluster.apply(custom(lab_server="extra.test:53 {\n  hosts {\n    192.0.2.9 one.extra.test\n  }\n}\n"))
     eventually("the name", lambda: "192.0.2.9" in (seen := cluster.address("one.extra.test")) or seen)

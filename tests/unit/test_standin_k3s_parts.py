@@ -13,7 +13,7 @@ from lab.emulator.docker.references import parse
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docker/standins/k3s"))
 
-from k3s_node import arguments, corefile, dns
+from k3s_node import arguments, corefile, packets
 from k3s_node.registries import Registries
 
 
@@ -104,11 +104,11 @@ def test_what_coredns_would_refuse_is_refused(files, words):
 
 
 def test_packets_carry_names_and_addresses():
-    packet = dns.query("Gitlab.lab.test")
-    name, kind, end = dns.question(packet)
+    packet = packets.query("Gitlab.lab.test")
+    name, kind, end = packets.question(packet)
     assert (name, kind) == ("gitlab.lab.test", 1)
-    answer = dns.reply(packet, end, 0, ["10.0.0.1", "10.0.0.2"], 60)
-    assert dns.addresses(answer) == ["10.0.0.1", "10.0.0.2"]
+    answer = packets.reply(packet, end, 0, ["10.0.0.1", "10.0.0.2"], 60)
+    assert packets.addresses(answer) == ["10.0.0.1", "10.0.0.2"]
     assert answer[:2] == packet[:2]
     spelled = (
         packet[:end]
@@ -117,6 +117,6 @@ def test_packets_carry_names_and_addresses():
         + ipaddress.ip_address("10.0.0.9").packed
     )
     counted = spelled[:6] + struct.pack("!H", 1) + spelled[8:]
-    assert dns.addresses(counted) == ["10.0.0.9"]
+    assert packets.addresses(counted) == ["10.0.0.9"]
     with pytest.raises(ValueError, match="truncated"):
-        dns.question(packet[:14])
+        packets.question(packet[:14])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from k3s_node.network import GATEWAY, Network
 from k3s_node.system import BALANCER, PAUSE, TRAEFIK
+from k3s_node.unpack import layers
 from lab.emulator.images import Image, PullError
 from lab.emulator.workloads import volumes
 from lab.emulator.workloads.environment import ConfigError
@@ -145,9 +146,9 @@ class Containers:
         upper, work = root.with_name("upper"), root.with_name("work")
         for folder in (root, upper, work):
             folder.mkdir(parents=True)
-        shutil.copystat(image.rootfs, upper)
         upper.chmod(0o755)
-        options = f"lowerdir={image.rootfs},upperdir={upper},workdir={work}"
+        lower = ":".join(dict.fromkeys(reversed(layers(image.rootfs))))  # overlayfs refuses a folder that comes twice
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
         mount("-t", "overlay", "overlay", "-o", options, str(root))
         for name in _KERNEL:
             inside(root, name).mkdir(exist_ok=True)
@@ -236,7 +237,8 @@ def bind(source: Path, target: Path) -> None:
 
 def mount(*arguments: str) -> None:
     """Run mount; raises OSError with its words."""
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False, timeout=20)
+    environ = {"PATH": _PATH, "LIBMOUNT_FORCE_MOUNT2": "always"}  # the new interface takes 256 characters at most
+    done = subprocess.run(["mount", *arguments], env=environ, capture_output=True, text=True, check=False, timeout=20)
     if done.returncode:
         raise OSError(done.stderr.strip())
 

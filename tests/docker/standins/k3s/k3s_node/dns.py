@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -20,42 +18,15 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from k3s_node import corefile
 from k3s_node.corefile import Block, CorefileError
 from k3s_node.network import GATEWAY
+from k3s_node.packets import A, addresses, query, question, reply
 from k3s_node.speech import say
 from lab.emulator.kube.store import Change, Store
 
-_A, _AAAA = 1, 28
 _NOERROR, _SERVFAIL, _NXDOMAIN = 0, 2, 3
 _CLUSTER = "svc.cluster.local"
 _TIMEOUT = 2.0
 Answer = tuple[int, list[str]]
 """Return code and addresses."""
-
-
-def question(packet: bytes) -> tuple[str, int, int]:
-    """Name (lower case), type, and where the question ends; raises ValueError."""
-    labels, position = [], 12
-    while True:
-        if position >= len(packet):
-            raise ValueError("truncated")
-        size = packet[position]
-        if size == 0:
-            break
-        if size > 63:
-            raise ValueError("compressed question")
-        labels.append(packet[position + 1 : position + 1 + size].decode("latin-1").lower())
-        position += 1 + size
-    kind, _ = struct.unpack_from("!HH", packet, position + 1)
-    return ".".join(labels), kind, position + 5
-
-
-def reply(packet: bytes, end: int, code: int, addresses: list[str], ttl: int) -> bytes:
-    """The answer to ``packet``, authoritative, with address records."""
-    flags = 0x8580 | (packet[2] << 8 & 0x0100) | code
-    head = packet[:2] + struct.pack("!HHHHH", flags, 1, len(addresses), 0, 0)
-    records = b"".join(
-        struct.pack("!HHHIH", 0xC00C, _A, 1, ttl, 4) + ipaddress.IPv4Address(each).packed for each in addresses
-    )
-    return head + packet[12:end] + records
 
 
 class ClusterDns:
@@ -116,14 +87,14 @@ class ClusterDns:
             return reply(packet, end, _NXDOMAIN, [], 5)
         if name == "cluster.local" or name.endswith(".cluster.local"):
             code, addresses = self._service(name)
-            return reply(packet, end, code, addresses if kind == _A else [], 5)
+            return reply(packet, end, code, addresses if kind == A else [], 5)
         return await self._forward(packet, end, ["/etc/resolv.conf"], ask)
 
     @staticmethod
     def _static(packet: bytes, end: int, kind: int, address: str | None) -> bytes:
         if address is None:
             return reply(packet, end, _NXDOMAIN, [], 0)
-        return reply(packet, end, _NOERROR, [address] if kind == _A and ":" not in address else [], 60)
+        return reply(packet, end, _NOERROR, [address] if kind == A and ":" not in address else [], 60)
 
     def _node_hosts(self) -> dict[str, str]:
         found = self._store.find("", "configmaps", "kube-system", "coredns") or {}
@@ -234,36 +205,6 @@ async def ask_tcp(packet: bytes, server: str) -> bytes:
         return await reader.readexactly(size)
     finally:
         writer.close()
-
-
-def query(name: str) -> bytes:
-    """A query for the IPv4 addresses of ``name``."""
-    labels = b"".join(bytes([len(each)]) + each.encode() for each in name.rstrip(".").split("."))
-    return (
-        struct.pack("!HHHHHH", random.randrange(65536), 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", _A, 1)
-    )
-
-
-def addresses(packet: bytes) -> list[str]:
-    """The IPv4 addresses in an answer; raises ValueError when it is none."""
-    _, _, position = question(packet)
-    found = []
-    for _ in range(struct.unpack_from("!H", packet, 6)[0]):
-        position = _after_name(packet, position)
-        kind, _, _, size = struct.unpack_from("!HHIH", packet, position)
-        position += 10
-        if kind == _A and size == 4:
-            found.append(str(ipaddress.IPv4Address(packet[position : position + 4])))
-        position += size
-    return found
-
-
-def _after_name(packet: bytes, position: int) -> int:
-    while packet[position]:
-        if packet[position] >= 0xC0:
-            return position + 2
-        position += 1 + packet[position]
-    return position + 1
 
 
 class PodResolver(AbstractResolver):
