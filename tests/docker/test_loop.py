@@ -125,6 +125,23 @@ def test_a_killed_container_is_noticed_and_mended(lab: DockerLab, engine: docker
     assert [check for check in lab.checks() if check["ok"] is not True] == []
 
 
+def test_paused_containers_are_named_and_go_on(lab: DockerLab, engine: docker.DockerClient) -> None:
+    parts = ("gitlab", "runner", "cache", "server-0", "serverlb")
+    for part in parts:
+        lab.container(engine, part).pause()
+    assert lab.invoke("status", timeout=240).count("is paused") == len(parts)
+    assert lab.up() >= 1
+    assert {lab.container(engine, part).status for part in parts} == {"running"}
+
+
+def test_stop_ends_what_is_paused(lab: DockerLab, engine: docker.DockerClient) -> None:
+    for part in ("gitlab", "runner", "cache"):
+        lab.container(engine, part).pause()
+    lab.invoke("stop", timeout=240)
+    assert engine.containers.list(filters={"label": f"gitops-lab={lab.name}"}) == []
+    lab.up()
+
+
 @pytest.mark.parametrize("part", ["gitlab", "runner", "cache"])
 def test_a_removed_container_is_made_again_with_its_data(
     lab: DockerLab, engine: docker.DockerClient, part: str

@@ -51,17 +51,14 @@ class Cache:
         if state == "running":
             upstream = mirrors.cache_upstream(self._site) or "its stock"
             return [Check("engine.cache", "Cache of images", True, f"{self._name}, from {upstream}")]
+        if state != "restarting":
+            return [Check("engine.cache", "Cache of images", False, f"it is {state}", "invoke up")]
         hint = "It begins when it reaches what it mirrors; without a network, run `invoke pull` while there is one."
         return [Check("engine.cache", "Cache of images", False, f"{state}: {self._last_words(container)}", hint)]
 
     def stop(self) -> str:
         """End it; what it keeps stays."""
-        container = containers.running(self._site, self._name)
-        if container is None:
-            return ""
-        with self._site.daemon.asking(f"stop {self._name}"):
-            container.stop(timeout=_STOP)
-        return "cache"
+        return "cache" if containers.stop(self._site, self._name, patience=_STOP) else ""
 
     def down(self) -> str:
         """Remove the container; the volumes stay."""
@@ -145,8 +142,7 @@ class Cache:
         containers.put(self._site, container, _KEY, own.key)
         if stock.on(self._site):
             stock.fill(self._site, container, context)
-        with self._site.daemon.asking(f"start {self._name}"):
-            container.start()
+        containers.start(self._site, container)
         return f"from {mirrors.cache_upstream(self._site) or 'its stock'}"
 
     def _shared(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from lab.engines.docker.site import Site
 from lab.errors import LabError
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext, Unknown
-from lab.remote import patient
+from lab.remote import RemoteError, patient
 from lab.waiting import Pending
 
 _FILE = "k8s/coredns.yaml"
@@ -52,7 +52,10 @@ class ClusterNames:
 
     def health(self) -> Sequence[Check]:
         """Whether it resolves, when there is a GitLab to resolve to."""
-        seen = self._probe(StepContext())
+        try:
+            seen = self._probe(StepContext())
+        except RemoteError as error:
+            seen = Needed(error.problem)
         if isinstance(seen, Satisfied):
             return [Check("engine.names", "GitLab's name in the cluster", True, seen.evidence)]
         what = seen.why if isinstance(seen, Needed) else f"after {seen.until}"

@@ -20,6 +20,7 @@ from lab.errors import UsageError
 CONFIG = "gitops-lab.config"
 """Label with a digest of what a container was created from."""
 _TAIL = 200
+_ACTIVE = ("running", "restarting", "paused")
 
 
 def digest(**what: Any) -> str:
@@ -99,13 +100,32 @@ def running(site: Site, name: str) -> Any | None:
     return container if container is not None and state(container) == "running" else None
 
 
+def start(site: Site, container: Any) -> None:
+    """Make a container run: let go on what somebody has paused, which Docker refuses to start."""
+    with site.daemon.asking(f"start {container.name}"):
+        if state(container) == "paused":
+            container.unpause()
+        else:
+            container.start()
+
+
+def stop(site: Site, name: str, *, patience: int) -> bool:
+    """End a container of the lab, also one that is paused or is started again and again; whether there was work."""
+    container = site.ours("containers", name)
+    if container is None or state(container) not in _ACTIVE:
+        return False
+    with site.daemon.asking(f"stop {name}"):
+        container.stop(timeout=patience)
+    return True
+
+
 def remove(site: Site, name: str, *, patience: int = 30) -> str:
     """End and remove a container of the lab; returns what was removed, empty when there was none."""
     container = site.ours("containers", name)
     if container is None:
         return ""
     with site.daemon.asking(f"remove container {name}"):
-        if state(container) in ("running", "restarting", "paused"):
+        if state(container) in _ACTIVE:
             container.stop(timeout=patience)
         container.remove(v=True, force=True)
     return f"container {name}"

@@ -69,12 +69,7 @@ class GitLab:
 
     def stop(self) -> str:
         """End GitLab's services and the container."""
-        container = containers.running(self._site, self._site.names.gitlab)
-        if container is None:
-            return ""
-        with self._site.daemon.asking(f"stop {container.name}"):
-            container.stop(timeout=_STOP)
-        return "GitLab"
+        return "GitLab" if containers.stop(self._site, self._site.names.gitlab, patience=_STOP) else ""
 
     def down(self) -> str:
         """Remove the container; the volumes keep everything."""
@@ -143,12 +138,13 @@ class GitLab:
         changed = containers.take(self._site, container, _FILE) != self._configuration()
         if changed:
             containers.put(self._site, container, _FILE, self._configuration())
-        if containers.state(container) != "running":
-            with self._site.daemon.asking(f"start {container.name}"):
-                container.start()
-            return done
+        before = containers.state(container)
+        if before != "running":
+            containers.start(self._site, container)
+        if before not in ("running", "paused"):
+            return done  # a boot reads gitlab.rb
         if not changed:
-            return "runs already"
+            return "runs already" if before == "running" else "unpaused"
         context.report("gitlab-ctl reconfigure, some minutes")
         return self._reconfigure(container)
 

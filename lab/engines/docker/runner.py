@@ -78,12 +78,7 @@ class Runner:
 
     def stop(self) -> str:
         """End the runner; jobs that run get half a minute."""
-        container = containers.running(self._site, self._site.names.runner)
-        if container is None:
-            return ""
-        with self._site.daemon.asking(f"stop {container.name}"):
-            container.stop(timeout=_STOP)
-        return "runner"
+        return "runner" if containers.stop(self._site, self._site.names.runner, patience=_STOP) else ""
 
     def down(self) -> str:
         """Remove the container and containers of jobs that were cut off; its configuration stays."""
