@@ -13,7 +13,7 @@ from lab.emulator.docker.references import parse
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docker/standins/k3s"))
 
-from k3s_node import arguments, corefile, packets
+from k3s_node import arguments, corefile, dns, packets
 from k3s_node.registries import Registries
 
 
@@ -101,6 +101,14 @@ def test_server_blocks_have_hosts_or_forward():
 def test_what_coredns_would_refuse_is_refused(files, words):
     with pytest.raises(corefile.CorefileError, match=words):
         corefile.custom(files)
+
+
+def test_a_loopback_resolver_is_not_one_that_pods_can_reach(tmp_path):
+    path = tmp_path / "resolv.conf"
+    path.write_text("search x\nnameserver 172.18.0.1\noptions ndots:0\n")
+    assert dns.nameservers([str(path), "dns://10.0.0.2:53"]) == ["172.18.0.1", "10.0.0.2"]
+    path.write_text("nameserver 127.0.0.11\n")
+    assert dns.nameservers([str(path)]) == ["8.8.8.8"]
 
 
 def test_packets_carry_names_and_addresses():

@@ -122,7 +122,7 @@ class ClusterDns:
     async def _forward(
         self, packet: bytes, end: int, servers: list[str], ask: Callable[[bytes, str], Awaitable[bytes]]
     ) -> bytes:
-        for server in _addresses(servers):
+        for server in nameservers(servers):
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 return await asyncio.wait_for(ask(packet, server), _TIMEOUT)
         return reply(packet, end, _SERVFAIL, [], 0)
@@ -146,13 +146,18 @@ class ClusterDns:
         writer.close()
 
 
-def _addresses(servers: list[str]) -> list[str]:
-    """The servers, with a resolv.conf replaced by those in it."""
+def nameservers(servers: list[str]) -> list[str]:
+    """The servers, with a resolv.conf replaced by those in it.
+
+    A pod cannot reach the node's loopback, where Docker's DNS is without k3d's fix: k3s then takes a public server
+    (pkg/agent/config, "Host resolv.conf includes loopback or multicast nameservers").
+    """
     found: list[str] = []
     for each in servers:
         if each.startswith("/"):
             lines = (line.split() for line in Path(each).read_text().splitlines())
-            found += [words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1]
+            named = [words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1]
+            found += ["8.8.8.8"] if any(server.startswith("127.") for server in named) else named
         else:
             found.append(each.removeprefix("dns://").partition(":")[0])
     return found
