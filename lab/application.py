@@ -69,6 +69,26 @@ class Application:
                     hint="Mend the application, commit and push.",
                 )
 
+    def obstacle(self) -> str:
+        """What keeps any pod of the namespace from running, its neighbours too; empty when nothing does.
+
+        Raises:
+            CheckFailed: waiting longer does not help.
+        """
+        namespace = self._project.namespace
+        pods = self._cluster.select(POD, namespace)
+        stuck = workload.stuck(self._cluster.select(DEPLOYMENT, namespace), pods)
+        if stuck is not None:
+            name = stuck["metadata"]["name"]
+            raise CheckFailed(
+                "LAB-APP-01",
+                f"Pod {name} does not come up: {workload.trouble(stuck)}",
+                evidence="\n".join(self._about(name)),
+                hint=f"kubectl -n {namespace} logs {name} --previous\nMend it, commit and push.",
+            )
+        seen = ((pod["metadata"]["name"], workload.trouble(pod)) for pod in pods)
+        return "; ".join(f"{name}: {text}" for name, text in seen if text)
+
     def ask(self, path: str | None = None, timeout: float = 5.0) -> Answer:
         """GET a path of the application through the ingress (default: its health path).
 
@@ -125,8 +145,11 @@ class Application:
             return [*lines, "It has no pods."]
         name = pod["metadata"]["name"]
         lines.append(f"pod {name}: {workload.trouble(pod) or ('Ready' if workload.ready(pod) else 'not Ready')}")
-        lines += workload.event_lines(self._cluster.events(name, self._project.namespace))
-        log = self._cluster.logs(name, self._project.namespace, tail=10) or self._cluster.logs(
-            name, self._project.namespace, tail=10, previous=True
-        )
-        return [*lines, *(f"log: {line}" for line in log.splitlines())]
+        return [*lines, *self._about(name)]
+
+    def _about(self, pod: str) -> list[str]:
+        """A pod's events and the end of its log."""
+        namespace = self._project.namespace
+        log = self._cluster.logs(pod, namespace, tail=10) or self._cluster.logs(pod, namespace, tail=10, previous=True)
+        events = workload.event_lines(self._cluster.events(pod, namespace))
+        return [*events, *(f"log: {line}" for line in log.splitlines())]

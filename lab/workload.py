@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 Document = dict[str, Any]
@@ -14,6 +14,9 @@ _FAILING = (
 )  # fmt: skip
 _RESTARTS, _PATIENCE = 2, 60.0
 """A program that has ended this often, or a pod that has failed to start for this many seconds, is given up."""
+_NEVER = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SETTLED = timedelta(seconds=10)
+"""So long after a neighbour has become available a program may still end for want of it."""
 
 
 def images(workload: Document) -> list[str]:
@@ -100,8 +103,55 @@ def hopeless(pod: Document) -> bool:
     made = str(pod["metadata"].get("creationTimestamp") or "")
     if not made:
         return False
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(made.replace("Z", "+00:00"))
-    return age.total_seconds() > _PATIENCE
+    return (datetime.now(timezone.utc) - _moment(made)).total_seconds() > _PATIENCE
+
+
+def stuck(deployments: Sequence[Document], pods: Sequence[Document]) -> Document | None:
+    """A pod that keeps a namespace from being rolled out and will not come up by waiting longer, or None.
+
+    None also while another Deployment still starts, and until a program has ended once more since the last one did: it
+    may end again and again until its database answers.
+    """
+    waiting = [item for item in deployments if not_rolled_out(item)]
+    since = max((_available_since(item) for item in deployments if item not in waiting), default=_NEVER)
+    newest_pods = [newest(pod for pod in pods if _belongs(pod, item)) for item in waiting]
+    if not all(map(_seen, waiting)) or not all(pod and _given_up(pod, since) for pod in newest_pods):
+        return None
+    return next(iter(newest_pods), None)
+
+
+def _seen(deployment: Document) -> bool:
+    """Whether pods of the present template were made, so that the newest pod is one of them."""
+    status = deployment.get("status") or {}
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
+        and status.get("updatedReplicas", 0)
+    )
+
+
+def _belongs(pod: Document, deployment: Document) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    wanted = deployment.get("spec", {}).get("selector", {}).get("matchLabels") or {}
+    return bool(wanted) and wanted.items() <= labels.items() and not pod["metadata"].get("deletionTimestamp")
+
+
+def _given_up(pod: Document, since: datetime) -> bool:
+    if not trouble(pod) or not hopeless(pod):
+        return False
+    ends = [(item.get("lastState") or {}).get("terminated") or {} for item in containers(pod)]
+    ended = max((str(end.get("finishedAt") or "") for end in ends), default="")
+    return not ended or _moment(ended) > since + _SETTLED
+
+
+def _available_since(deployment: Document) -> datetime:
+    for item in (deployment.get("status") or {}).get("conditions") or []:
+        if item.get("type") == "Available" and item.get("status") == "True" and item.get("lastTransitionTime"):
+            return _moment(str(item["lastTransitionTime"]))
+    return _NEVER
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def containers(pod: Document) -> list[Document]:

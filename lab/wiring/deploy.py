@@ -230,9 +230,13 @@ def _state(lab: Wiring) -> str | Pending:
     """One look at the end of the loop: Argo CD, then the pods, then the answer."""
     head = lab.forge.head(lab.project.config_branch)
     app = argocd.find(lab.cluster, lab.settings)
-    for seen in (argocd.synced(app, head or ""), argocd.healthy(app), lab.application.rolled_out()):
+    synced = argocd.synced(app, head or "")
+    if isinstance(synced, Pending):
+        return synced
+    for seen in (argocd.healthy(app), lab.application.rolled_out()):
         if isinstance(seen, Pending):
-            return seen
+            obstacle = lab.application.obstacle()
+            return Pending(f"{seen.observation}; {obstacle}") if obstacle else seen
     answer = lab.application.answers()
     if isinstance(answer, Pending):
         return answer

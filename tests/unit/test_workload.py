@@ -66,6 +66,51 @@ def test_hopeless_is_what_time_does_not_mend():
         assert workload.hopeless(pod("ImagePullBackOff", creationTimestamp=made)) is wanted
 
 
+def start_of(app: str, available: int | None = None, **status: int) -> Document:
+    """A Deployment of one pod: available since so many seconds, or still starting."""
+    full = deployment(**({"availableReplicas": 0, **status} if available is None else status))
+    if available is not None:
+        full["status"]["conditions"] = [{"type": "Available", "status": "True", "lastTransitionTime": ago(available)}]
+    full["spec"]["selector"] = {"matchLabels": {"app": app}}
+    return full
+
+
+def crashing(app: str, ended: int, restarts: int = 5, **metadata: str) -> Document:
+    """A pod of that Deployment whose program has ended so many seconds ago."""
+    made = pod("CrashLoopBackOff", restarts, creationTimestamp=ago(ended), **metadata)
+    made["metadata"]["labels"] = {"app": app, "pod-template-hash": "1"}
+    made["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"exitCode": 1, "finishedAt": ago(ended)}}
+    return made
+
+
+def ago(seconds: int) -> str:
+    return (datetime.now(timezone.utc) - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def test_a_dependency_that_ends_again_and_again_is_stuck():
+    lost = crashing("db", ended=1)
+    assert workload.stuck([start_of("web", available=60), start_of("db")], [lost]) is lost
+    assert workload.stuck([start_of("db")], [crashing("db", ended=1), crashing("db", ended=90)])["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("deployments", "pods", "why"),
+    [
+        ([start_of("web", available=60)], [crashing("web", ended=1)], "it serves"),
+        ([start_of("web"), start_of("db")], [crashing("web", ended=1), pod()], "its database still starts"),
+        ([start_of("web"), start_of("db", available=5)], [crashing("web", ended=30)], "the database came only now"),
+        ([start_of("db")], [crashing("db", ended=1, restarts=1)], "once is no habit"),
+        ([start_of("db")], [crashing("db", ended=1, deletionTimestamp="now")], "it is on its way out"),
+        ([start_of("db", observedGeneration=1)], [crashing("db", ended=1)], "the pod is of an older template"),
+        ([start_of("db", updatedReplicas=0)], [crashing("db", ended=1)], "the new pod does not exist yet"),
+        ([start_of("db")], [crashing("other", ended=1)], "it is somebody else's pod"),
+        ([], [], "there is nothing"),
+    ],
+)
+def test_what_may_still_come_is_not_stuck(deployments, pods, why):
+    assert workload.stuck(deployments, pods) is None, why
+
+
 def test_a_pod_on_its_way_out_is_not_ready():
     assert workload.ready(pod(ready=True))
     assert not workload.ready(pod(ready=True, deletionTimestamp="now"))
