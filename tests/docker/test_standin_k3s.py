@@ -8,7 +8,7 @@ from typing import Any
 import docker
 import pytest
 from docker_lab import ARGOCD, CACHE
-from hub import Hub
+from hub import GATEWAY, Hub
 from k3d_cluster import K3S, REGISTRY, K3dCluster
 from standin_world import World, logged, output, put
 from standins import images
@@ -164,6 +164,27 @@ def test_pods_find_containers_aliases_and_services(cluster: K3dCluster) -> None:
     addresses = [each["IPv4Address"].partition("/")[0] for each in live]
     assert any(address in cluster.address("gitlab.lab.test").partition("Name:")[2] for address in addresses)
     assert "NXDOMAIN" in cluster.address("nosuch.default.svc.cluster.local")
+
+
+def test_no_pod_starts_without_k3s_own_images(cluster: K3dCluster) -> None:
+    """What a lab that brought only its own images into a place without a network would see."""
+    block = ("OUTPUT", "-d", GATEWAY, "-j", "REJECT")
+    assert output(cluster.server, "crictl", "rmi", "rancher/mirrored-pause:3.6")[0] == 0
+    assert output(cluster.server, "iptables", "-I", *block)[0] == 0
+    try:
+        cluster.apply(deployment("alone", f"{REGISTRY}/{PYTHON}"))
+        reason = (
+            "get",
+            "events",
+            "--field-selector=reason=FailedCreatePodSandBox",
+            "-o",
+            "jsonpath={.items[*].message}",
+        )
+        cluster.until('failed to get sandbox image "rancher/mirrored-pause:3.6"', *reason)
+    finally:
+        output(cluster.server, "iptables", "-D", *block)
+    cluster.kubectl("rollout", "status", "deployment/alone", "--timeout=60s")
+    cluster.kubectl("delete", "deployment", "alone")
 
 
 def test_names_and_the_ingress_are_as_alive_as_their_pods(cluster: K3dCluster) -> None:
