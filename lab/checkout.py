@@ -13,14 +13,15 @@ from lab.model import Endpoints
 from lab.settings import Settings
 from lab.state import State
 
-_LOGIN = "git-login"
+_TOKEN = "root-token"
+"""The secret that every engine keeps root's token in, and puts a new one when it had to be made."""
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
 
 def clone(endpoints: Endpoints, settings: Settings, state: State, folder: Path) -> Path:
     """Check the code branch out; pushes and pulls log in by themselves, for this repository's host only.
 
-    The token lies in `.lab/secrets` (0600) and nowhere in the clone.
+    The token lies in `.lab/secrets` (0600) and nowhere in the clone, so a clone goes on when `up` makes another token.
 
     Raises:
         UsageError: the folder exists and is not empty.
@@ -29,17 +30,17 @@ def clone(endpoints: Endpoints, settings: Settings, state: State, folder: Path) 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError("LAB-CLONE-01", f"{folder} exists already.", hint="invoke clone OTHER-FOLDER")
     remote = git.as_root(endpoints, settings.project.path)
-    state.put_secret(_LOGIN, f"username={remote.username}\npassword={remote.password}\n")
     folder.parent.mkdir(parents=True, exist_ok=True)
     words = ("clone", "--quiet", "--branch", settings.project.branch, remote.url, folder)
     git.git(*words, cwd=folder.parent, remote=remote)
-    configure(folder, remote, state.path(f"secrets/{_LOGIN}"))
+    configure(folder, remote, state.path(f"secrets/{_TOKEN}"))
     return folder
 
 
-def configure(folder: Path, remote: git.Remote, login: Path) -> None:
-    """Give a repository the way to GitLab and the helper that reads ``login``; its other remotes stay as they are."""
-    helper = f'!f() {{ test "$1" = get && cat {shlex.quote(str(login.resolve()))}; }}; f'
+def configure(folder: Path, remote: git.Remote, token: Path) -> None:
+    """Give a repository the way to GitLab and the helper that reads ``token``; its other remotes stay as they are."""
+    said = f'printf "username=%s\\npassword=%s\\n" {remote.username} "$(cat {shlex.quote(str(token.resolve()))})"'
+    helper = f'!f() {{ test "$1" = get && {said}; }}; f'
     if remote.route != remote.identity:
         git.git("config", f"url.{remote.route}/.insteadOf", f"{remote.identity}/", cwd=folder)
     for base in dict.fromkeys((remote.route, remote.identity)):

@@ -321,7 +321,9 @@ def test_a_paused_runner_is_resumed(bench):
 
 def test_a_clone_pushes_by_itself_and_holds_no_token(bench, tmp_path):
     bench.up("project", "branch.code", "source", "push")
+    bench.state.put_secret("root-token", "glpat-replaced-later")
     folder = checkout.clone(bench.endpoints, bench.settings, bench.state, tmp_path / "work")
+    bench.state.put_secret("root-token", bench.endpoints.root_token)
     (folder / "new.txt").write_text("x\n")
     alone = {
         "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "GIT_TERMINAL_PROMPT": "0",
@@ -332,7 +334,7 @@ def test_a_clone_pushes_by_itself_and_holds_no_token(bench, tmp_path):
     assert bench.forge.commits("master")[0]["title"] == "by hand"
     everything = b"".join(path.read_bytes() for path in (folder / ".git").rglob("*") if path.is_file())
     assert bench.endpoints.root_token.encode() not in everything
-    assert stat.S_IMODE((bench.state.folder / "secrets" / "git-login").stat().st_mode) == 0o600
+    assert stat.S_IMODE((bench.state.folder / "secrets" / "root-token").stat().st_mode) == 0o600
     with pytest.raises(UsageError):
         checkout.clone(bench.endpoints, bench.settings, bench.state, folder)
 
