@@ -18,20 +18,25 @@ from lab.emulator.config import Config
 from lab.waiting import Pending, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
+_TARGET = ("gitlab", "registry", "kubeconfig", "argocd", "app", "token", "password", "callback", "image")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A lab's systems that tests talk to as any client would."""
+    """A lab's systems that tests talk to as any client would; empty is what it does not have."""
 
     name: str
     gitlab: str
     registry: str
-    kubeconfig: Path
+    kubeconfig: Path | None
     argocd: str
     app: str
     root_token: str
     root_password: str
+    callback: str = "127.0.0.1"
+    """This machine's address for the target's systems."""
+    image: str = ""
+    """An image with Python that the target's cluster can pull; empty on the emulator, where tests build one."""
     data: Path | None = None
     """The emulator's data folder; None for real systems."""
     pid: int | None = None
@@ -109,24 +114,27 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 def _real() -> Target | None:
-    """Real systems, when LAB_TARGET_GITLAB and its companions name them."""
-    if "LAB_TARGET_GITLAB" not in os.environ:
+    """Real systems, when variables LAB_TARGET_GITLAB, LAB_TARGET_REGISTRY and so on name one or more of them."""
+    given = {name: os.environ.get(f"LAB_TARGET_{name.upper()}", "") for name in _TARGET}
+    if not any(given.values()):
         return None
     return Target(
         name="real",
-        gitlab=os.environ["LAB_TARGET_GITLAB"],
-        registry=os.environ["LAB_TARGET_REGISTRY"],
-        kubeconfig=Path(os.environ["LAB_TARGET_KUBECONFIG"]),
-        argocd=os.environ.get("LAB_TARGET_ARGOCD", ""),
-        app=os.environ.get("LAB_TARGET_APP", ""),
-        root_token=os.environ["LAB_TARGET_TOKEN"],
-        root_password=os.environ.get("LAB_TARGET_PASSWORD", ""),
+        gitlab=given["gitlab"],
+        registry=given["registry"],
+        kubeconfig=Path(given["kubeconfig"]) if given["kubeconfig"] else None,
+        argocd=given["argocd"],
+        app=given["app"],
+        root_token=given["token"],
+        root_password=given["password"],
+        callback=given["callback"] or "127.0.0.1",
+        image=given["image"] or "python:3.12-alpine",
     )
 
 
-@pytest.fixture(scope="session", params=["embedded", *(["real"] if _real() else [])])
+@pytest.fixture(scope="session", params=["real" if _real() else "embedded"])
 def target(request: pytest.FixtureRequest) -> Target:
-    """Each system that the contract suite is held against."""
+    """The systems that the contract suite is held against: the emulator, or real ones where variables name them."""
     if request.param == "real":
         real = _real()
         assert real

@@ -15,6 +15,7 @@ import pytest
 
 from lab.waiting import Pending, wait_until
 
+pytestmark = pytest.mark.needs("gitlab", "kubernetes", "argocd")
 GROUP, VERSION = "argoproj.io", "v1alpha1"
 TIMEOUT = 60
 
@@ -106,8 +107,6 @@ def config_map(namespace: str, value: str) -> str:
 
 @pytest.fixture
 def app(target, gl, cluster):
-    if not target.argocd:
-        pytest.skip("the target has no Argo CD")
     name = f"argo-{secrets.token_hex(4)}"
     project = gl.projects.create({"name": name, "initialize_with_readme": False})
     made = App(cluster, project, name)
@@ -261,8 +260,6 @@ def test_deletion_takes_the_objects_along(app):
     ],
 )
 def test_hooks_that_are_refused(target, headers, status, text):
-    if not target.argocd:
-        pytest.skip("the target has no Argo CD")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     request = urllib.request.Request(f"{target.argocd}/api/webhook", data=b"{}", headers=headers)

@@ -14,7 +14,7 @@ import yaml
 
 from lab.waiting import Pending, wait_until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.needs("gitlab"), pytest.mark.timeout(120)]
 DONE = ("success", "failed", "canceled", "skipped", "manual")
 
 
@@ -85,7 +85,8 @@ def bench(target, tmp_path_factory):
     made = api.user.runners.create(
         {"runner_type": "project_type", "project_id": project.id, "tag_list": [name], "description": name}
     )
-    target.attach_runner(made.token)
+    if target.embedded:
+        target.attach_runner(made.token)
     work = tmp_path_factory.mktemp("work")
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(work.parent), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0",
@@ -100,6 +101,7 @@ def bench(target, tmp_path_factory):
     project.delete()
 
 
+@pytest.mark.needs("runner")
 def test_two_stages_with_variables_and_traces(bench):
     bench.project.variables.create({"key": "SECRET", "value": "mask-me-please", "masked": True})
     sha = bench.push(
@@ -143,6 +145,7 @@ def test_yaml_errors(bench):
     assert "unknown keys: privileged" in str(caught.value)
 
 
+@pytest.mark.needs("runner")
 def test_a_failed_job_and_its_retry(bench):
     sha = bench.push({"job": {"script": ["exit 5"]}})
     pipeline = bench.pipeline(sha)
@@ -154,6 +157,7 @@ def test_a_failed_job_and_its_retry(bench):
     assert bench.pipeline(sha).status in ("failed", "running")
 
 
+@pytest.mark.needs("runner")
 def test_a_running_job_is_canceled(bench):
     sha = bench.push({"job": {"script": ["echo begun", "sleep 100"]}})
 
@@ -168,6 +172,7 @@ def test_a_running_job_is_canceled(bench):
     assert bench.pipeline(sha).status == "canceled"
 
 
+@pytest.mark.needs("runner")
 def test_a_manual_job_is_played(bench):
     sha = bench.push({"job": {"script": ["echo by hand"], "when": "manual", "allow_failure": False}})
     pipeline = bench.pipeline(sha)
@@ -181,6 +186,7 @@ def test_a_manual_job_is_played(bench):
     assert "by hand" in wait_until("played job", played, timeout=60).trace().decode()
 
 
+@pytest.mark.needs("runner")
 def test_a_pipeline_through_the_api_with_variables(bench):
     bench.push({"job": {"script": ['test "$GIVEN" = yes'], "rules": [{"if": '$CI_PIPELINE_SOURCE == "api"'}]}})
     made = bench.project.pipelines.create({"ref": "main", "variables": [{"key": "GIVEN", "value": "yes"}]})
@@ -228,6 +234,7 @@ def test_variables(bench):
     assert caught.value.response_code == 404
 
 
+@pytest.mark.needs("runner")
 def test_runners(bench):
     found = bench.api.runners.get(bench.runner.id)
     assert (found.status, found.runner_type, found.run_untagged) == ("online", "project_type", True)
@@ -257,6 +264,7 @@ def test_runners(bench):
     assert caught.value.response_code == 400
 
 
+@pytest.mark.needs("runner")
 def test_resource_groups(bench):
     sha = bench.push({"job": {"script": ["true"], "resource_group": "production"}})
     assert bench.pipeline(sha).status == "success"
@@ -280,6 +288,7 @@ def test_lint(bench):
     ]
 
 
+@pytest.mark.needs("runner")
 def test_artifacts_are_downloaded(bench):
     job = {"script": ["mkdir out", "echo hello > out/file"], "artifacts": {"paths": ["out"]}}
     pipeline = bench.pipeline(bench.push({"job": job}))

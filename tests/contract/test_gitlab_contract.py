@@ -19,6 +19,8 @@ import requests
 
 from lab.waiting import Pending, wait_until
 
+pytestmark = pytest.mark.needs("gitlab")
+
 
 @pytest.fixture(scope="module")
 def gl(target):
@@ -77,8 +79,8 @@ def _head(folder):
 
 
 @contextlib.contextmanager
-def _receiver(status=200):
-    """A webhook's target on loopback, with the requests that arrived."""
+def _receiver(target, status=200):
+    """A webhook's target where the target's systems reach it, with the requests that arrived."""
     arrived = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -90,11 +92,11 @@ def _receiver(status=200):
         def log_message(self, *_arguments):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with http.server.ThreadingHTTPServer((target.callback, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/api/webhook", arrived
+            yield f"http://{target.callback}:{server.server_port}/api/webhook", arrived
         finally:
             server.shutdown()
             thread.join(5)
@@ -308,8 +310,8 @@ def test_tags(filled):
 
 
 @pytest.mark.usefixtures("local_hooks")
-def test_hooks_are_delivered_tested_and_logged(gl, project, checkout):
-    with _receiver() as (url, arrived):
+def test_hooks_are_delivered_tested_and_logged(target, gl, project, checkout):
+    with _receiver(target) as (url, arrived):
         hook = project.hooks.create(
             {"url": url, "token": "secret", "push_events": True, "push_events_branch_filter": "k8s-config"}
         )
@@ -332,7 +334,7 @@ def test_hooks_are_delivered_tested_and_logged(gl, project, checkout):
         hook.test("push_events")
         assert gl.http_post(f"{path}/events/{event['id']}/resend")["response_status"] == 200
         assert len(arrived) == 3
-    with _receiver(status=500) as (url, _):
+    with _receiver(target, status=500) as (url, _):
         hook.url = url
         hook.save()
         with pytest.raises(gitlab.GitlabHookTestError) as error:

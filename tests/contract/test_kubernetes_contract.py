@@ -16,6 +16,7 @@ import pytest
 
 from lab.waiting import Pending, wait_until
 
+pytestmark = pytest.mark.needs("kubernetes")
 FOLDER = Path("/usr/lib/google-cloud-sdk/bin")
 VERSIONS = ("1.31", "1.32", "1.33")
 

@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo (a Debian package)")
+pytestmark = [
+    pytest.mark.needs("registry"),
+    pytest.mark.skipif(not shutil.which("skopeo"), reason="needs skopeo (a Debian package)"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,14 @@ def project(root) -> Iterator[Any]:
     for repository in made.repositories.list(get_all=True):
         repository.delete()
     made.delete()
+
+
+@pytest.fixture(scope="module")
+def repository(request, target) -> str:
+    """Where images go: below a project on GitLab; a registry alone takes any name."""
+    if not target.gitlab:
+        return f"contract-{secrets.token_hex(4)}"
+    return str(request.getfixturevalue("project").path_with_namespace)
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +98,20 @@ def skopeo(*arguments: str, fails: bool = False) -> str:
     return done.stderr if fails else done.stdout
 
 
-def image(target, project, tag: str = "v1", part: str = "") -> str:
-    return f"docker://{target.registry}/{project.path_with_namespace}{part}:{tag}"
+def image(target, repository, tag: str = "v1", part: str = "") -> str:
+    return f"docker://{target.registry}/{repository}{part}:{tag}"
 
 
-def login(target) -> str:
-    return f"root:{target.root_token}"
+def access(target, *sides: str) -> list[str]:
+    """skopeo's options for plain HTTP and, on GitLab, root's login; for ``src-`` and ``dest-`` of a copy."""
+    words = [f"--{side}tls-verify=false" for side in sides or ("",)]
+    if target.gitlab:
+        words += [f"--{side}creds=root:{target.root_token}" for side in sides or ("",)]
+    return words
+
+
+def inspect(target, name: str, *options: str) -> Any:
+    return json.loads(skopeo("inspect", *options, *access(target), name))
 
 
 def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
@@ -106,26 +125,18 @@ def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
 
 
 @pytest.fixture(scope="module")
-def pushed(target, project, layout) -> str:
+def pushed(target, repository, layout) -> str:
     """The digest of the image that was pushed as ``v1``."""
-    destination = image(target, project)
-    skopeo("copy", "--dest-tls-verify=false", "--dest-creds", login(target), f"oci:{layout}:v1", destination)
-    shown = json.loads(skopeo("inspect", "--tls-verify=false", "--creds", login(target), destination))
-    return str(shown["Digest"])
+    destination = image(target, repository)
+    skopeo("copy", *access(target, "dest-"), f"oci:{layout}:v1", destination)
+    return str(inspect(target, destination)["Digest"])
 
 
-def test_skopeo_pushes_and_reads_back_what_it_pushed(target, project, pushed, tmp_path):
-    shown = json.loads(skopeo("inspect", "--tls-verify=false", "--creds", login(target), image(target, project)))
+def test_skopeo_pushes_and_reads_back_what_it_pushed(target, repository, pushed, tmp_path):
+    shown = inspect(target, image(target, repository))
     assert shown["Labels"] == {"made.by": "the contract suite"}
     assert "v1" in shown["RepoTags"]
-    skopeo(
-        "copy",
-        "--src-tls-verify=false",
-        "--src-creds",
-        login(target),
-        image(target, project),
-        f"dir:{tmp_path / 'out'}",
-    )
+    skopeo("copy", *access(target, "src-"), image(target, repository), f"dir:{tmp_path / 'out'}")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     layer = manifest["layers"][0]["digest"].partition(":")[2]
     assert (tmp_path / "out" / layer).stat().st_size == manifest["layers"][0]["size"]
@@ -133,26 +144,22 @@ def test_skopeo_pushes_and_reads_back_what_it_pushed(target, project, pushed, tm
 
 
 @pytest.mark.usefixtures("pushed")
-def test_skopeo_copies_between_repositories_and_converts(target, project):
-    options = ["--src-tls-verify=false", "--dest-tls-verify=false", "--src-creds", login(target), "--dest-creds"]
-    copy = image(target, project, "v2s2", "/copy")
-    skopeo("copy", "--format", "v2s2", *options, login(target), image(target, project), copy)
-    raw = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", "--creds", login(target), copy))
+def test_skopeo_copies_between_repositories_and_converts(target, repository):
+    copy = image(target, repository, "v2s2", "/copy")
+    skopeo("copy", "--format", "v2s2", *access(target, "src-", "dest-"), image(target, repository), copy)
+    raw = inspect(target, copy, "--raw")
     assert raw["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
 
 
 @pytest.mark.usefixtures("pushed")
-def test_skopeo_deletes(target, project):
-    extra = image(target, project, "doomed", "/doomed")
-    options = ["--src-tls-verify=false", "--dest-tls-verify=false", "--src-creds", login(target), "--dest-creds"]
-    skopeo("copy", *options, login(target), image(target, project), extra)
-    skopeo("delete", "--tls-verify=false", "--creds", login(target), extra)
-    assert (
-        "manifest unknown"
-        in skopeo("inspect", "--tls-verify=false", "--creds", login(target), extra, fails=True).lower()
-    )
+def test_skopeo_deletes(target, repository):
+    extra = image(target, repository, "doomed", "/doomed")
+    skopeo("copy", *access(target, "src-", "dest-"), image(target, repository), extra)
+    skopeo("delete", *access(target), extra)
+    assert "manifest unknown" in skopeo("inspect", *access(target), extra, fails=True).lower()
 
 
+@pytest.mark.needs("gitlab")
 def test_the_registry_answers_401_with_a_challenge(target):
     status, headers, body = get(f"http://{target.registry}/v2/")
     assert status == 401
@@ -162,26 +169,29 @@ def test_the_registry_answers_401_with_a_challenge(target):
     assert json.loads(body)["errors"][0]["code"] == "UNAUTHORIZED"
 
 
+@pytest.mark.needs("gitlab")
 @pytest.mark.usefixtures("pushed")
-def test_nobody_pulls_a_private_image_without_credentials(target, project):
-    problem = skopeo("inspect", "--tls-verify=false", "--no-creds", image(target, project), fails=True)
+def test_nobody_pulls_a_private_image_without_credentials(target, repository):
+    problem = skopeo("inspect", "--tls-verify=false", "--no-creds", image(target, repository), fails=True)
     assert "403" in problem or "denied" in problem.lower()  # no anonymous token for a private project
-    wrong = skopeo("inspect", "--tls-verify=false", "--creds", "root:wrong", image(target, project), fails=True)
+    wrong = skopeo("inspect", "--tls-verify=false", "--creds", "root:wrong", image(target, repository), fails=True)
     assert "HTTP Basic: Access denied" in wrong or "unauthorized" in wrong.lower()
 
 
+@pytest.mark.needs("gitlab")
 @pytest.mark.usefixtures("pushed")
-def test_a_deploy_token_pulls_and_does_not_push(target, project, layout):
+def test_a_deploy_token_pulls_and_does_not_push(target, project, repository, layout):
     token = project.deploytokens.create({"name": "pull", "scopes": ["read_registry"]})
     credentials = f"{token.username}:{token.token}"
-    assert json.loads(skopeo("inspect", "--tls-verify=false", "--creds", credentials, image(target, project)))
-    other = image(target, project, "never")
+    assert json.loads(skopeo("inspect", "--tls-verify=false", "--creds", credentials, image(target, repository)))
+    other = image(target, repository, "never")
     refused = skopeo(
         "copy", "--dest-tls-verify=false", "--dest-creds", credentials, f"oci:{layout}:v1", other, fails=True
     )
     assert "denied" in refused or "unauthorized" in refused.lower()
 
 
+@pytest.mark.needs("gitlab")
 def test_the_token_service_drops_what_is_not_allowed(target, project):
     token = project.deploytokens.create({"name": "scopes", "scopes": ["read_registry"]})
     basic = base64.b64encode(f"{token.username}:{token.token}".encode()).decode()
@@ -195,6 +205,7 @@ def test_the_token_service_drops_what_is_not_allowed(target, project):
     assert get(address)[0] == 403
 
 
+@pytest.mark.needs("gitlab")
 def test_python_gitlab_lists_what_was_pushed(target, project, pushed):
     repository = next(row for row in project.repositories.list(get_all=True) if row.name == "")
     assert repository.location == f"{target.registry}/{project.path_with_namespace}"
@@ -205,16 +216,18 @@ def test_python_gitlab_lists_what_was_pushed(target, project, pushed):
     assert "v1" in [row.name for row in repository.tags.list(get_all=True)]
 
 
+@pytest.mark.needs("gitlab")
 @pytest.mark.usefixtures("pushed")
-def test_python_gitlab_deletes_tags(target, project):
+def test_python_gitlab_deletes_tags(target, project, repository):
     import gitlab
 
-    options = ["--src-tls-verify=false", "--dest-tls-verify=false", "--src-creds", login(target), "--dest-creds"]
-    skopeo("copy", *options, login(target), image(target, project), image(target, project, "one", "/rest"))
-    skopeo("copy", *options, login(target), image(target, project), image(target, project, "two", "/rest"))
-    repository = next(row for row in project.repositories.list(get_all=True) if row.name == "rest")
-    repository.tags.delete("one")
+    for tag in ("one", "two"):
+        skopeo(
+            "copy", *access(target, "src-", "dest-"), image(target, repository), image(target, repository, tag, "/rest")
+        )
+    rest = next(row for row in project.repositories.list(get_all=True) if row.name == "rest")
+    rest.tags.delete("one")
     with pytest.raises(gitlab.GitlabGetError) as raised:
-        repository.tags.get("one")
+        rest.tags.get("one")
     assert raised.value.response_code == 404
-    assert [row.name for row in repository.tags.list(get_all=True)] == ["two"]
+    assert [row.name for row in rest.tags.list(get_all=True)] == ["two"]

@@ -21,6 +21,7 @@ from lab.state import State
 from lab.waiting import Pending, wait_until
 from lab.wiring import hook, tokens
 
+pytestmark = pytest.mark.needs("gitlab")
 GITLAB = ("gitlab.settings", "project", "branch.code", "branch.config", "variables", "token.config-branch",
           "token.deploy")  # fmt: skip
 
@@ -225,6 +226,7 @@ def test_variables_from_the_settings_are_set_and_masked_by_name(target, tmp_path
     assert bench.acted("project", "variables") == set()
 
 
+@pytest.mark.needs("kubernetes", "argocd")
 def test_a_hook_that_was_changed_by_hand_is_put_back(bench):
     steps = ("gitlab.settings", "project", "argocd.settings", "hook")
     bench.up(*steps)
@@ -238,6 +240,7 @@ def test_a_hook_that_was_changed_by_hand_is_put_back(bench):
     assert len(bench.forge.rows(bench.forge.at("hooks"))) == 1
 
 
+@pytest.mark.needs("kubernetes", "argocd")
 def test_a_hook_whose_secret_was_changed_by_hand_gets_it_back_once_a_delivery_was_refused(bench):
     steps = ("gitlab.settings", "project", "argocd.settings", "hook", "source", "push")
     bench.up(*steps)
@@ -260,6 +263,7 @@ def test_a_hook_whose_secret_was_changed_by_hand_gets_it_back_once_a_delivery_wa
     assert hook.accepted(last)
 
 
+@pytest.mark.needs("kubernetes", "argocd")
 def test_a_lost_webhook_secret_is_replaced_on_both_sides(bench):
     steps = ("gitlab.settings", "project", "argocd.settings", "hook")
     bench.up(*steps)
@@ -268,6 +272,7 @@ def test_a_lost_webhook_secret_is_replaced_on_both_sides(bench):
     assert bench.acted(*steps) == set()
 
 
+@pytest.mark.needs("kubernetes", "argocd")
 def test_argocds_own_secrets_survive_ours(bench):
     before = bench.cluster.get(SECRET, "argocd-secret", argocd.NAMESPACE)["data"]
     bench.up("argocd.settings")
@@ -279,6 +284,7 @@ def test_argocds_own_secrets_survive_ours(bench):
     assert argocd.secret_value({"data": after}, mine) == bench.state.secret("webhook-secret")
 
 
+@pytest.mark.needs("kubernetes", "argocd")
 def test_pull_and_repository_secrets_follow_the_deploy_token(bench):
     steps = ("project", "namespace", "token.deploy", "pull-secret", "argocd.repository")
     bench.up(*steps)
@@ -295,6 +301,7 @@ def test_pull_and_repository_secrets_follow_the_deploy_token(bench):
     bench.cluster.delete(NAMESPACE, namespace)
 
 
+@pytest.mark.needs("runner")
 def test_a_lost_runner_is_made_anew(bench):
     bench.up("project", "runner")
     assert bench.acted("project", "runner") == set()
@@ -310,6 +317,7 @@ def test_a_lost_runner_is_made_anew(bench):
     assert bench.forge.get(f"/runners/{rows[0]['id']}")["tag_list"] == ["docker"]
 
 
+@pytest.mark.needs("runner")
 def test_a_paused_runner_is_resumed(bench):
     bench.up("project", "runner")
     runner = bench.state.fact("runner-token")["id"]

@@ -38,7 +38,7 @@ def _minor(path: str) -> int:
 
 
 KUBECTLS = _kubectls()
-pytestmark = pytest.mark.skipif(not KUBECTLS, reason="needs kubectl")
+pytestmark = [pytest.mark.needs("kubernetes"), pytest.mark.skipif(not KUBECTLS, reason="needs kubectl")]
 
 CODE = textwrap.dedent("""
     import http.server, os, signal, threading, time
@@ -64,9 +64,9 @@ CODE = textwrap.dedent("""
 
 @pytest.fixture(scope="module")
 def image(target, tmp_path_factory) -> Iterator[str]:
-    """An image with Python: from the lab's registry on the emulator, the official one elsewhere."""
-    if not target.embedded:
-        yield "python:3.12-alpine"
+    """An image with Python: from the lab's registry on the emulator, the target's elsewhere."""
+    if target.image:
+        yield target.image
         return
     import gitlab
 
@@ -159,6 +159,7 @@ def ask(target: Any, host: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+@pytest.mark.needs("ingress")
 def test_rollout_under_load_history_undo_restart_and_logs(target, image, kubectl):
     host = f"{secrets.token_hex(4)}.test"
     assert ask(target, host) == (404, "404 page not found\n")
@@ -202,6 +203,7 @@ def test_rollout_under_load_history_undo_restart_and_logs(target, image, kubectl
         assert text in described
 
 
+@pytest.mark.needs("ingress")
 def test_scaling_and_graceful_deletion(target, image, kubectl):
     host = f"{secrets.token_hex(4)}.test"
     kubectl("apply", "-f", "-", stdin=manifests(image, host, replicas=1))
@@ -266,11 +268,12 @@ def test_a_crash_loop_backs_off_and_shows_the_last_words(image, kubectl):
 
 
 def test_an_image_that_does_not_exist(target, kubectl):
-    run(kubectl, "gone", f"{target.registry}/root/no-such-project:1", "")
+    name = f"{target.registry or 'registry.invalid'}/root/no-such-project:1"
+    run(kubectl, "gone", name, "")
     kubectl.until("a failed pull", lambda: waiting(kubectl, "gone") in {"ErrImagePull", "ImagePullBackOff"})
     kubectl.until("the back-off", lambda: waiting(kubectl, "gone") == "ImagePullBackOff")
     described = kubectl("describe", "pod", "gone")
-    assert f'Failed to pull image "{target.registry}/root/no-such-project:1"' in described
+    assert f'Failed to pull image "{name}"' in described
     assert "Error: ErrImagePull" in described
     kubectl.until(  # between two back-offs there is another attempt, whose words are others
         "the log's refusal", lambda: "trying and failing to pull image" in kubectl("logs", "gone", check=False)

@@ -14,6 +14,7 @@ from lab.emulator.docker.references import parse
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docker/standins/k3s"))
 
 from k3s_node import arguments, corefile, dns, packets
+from k3s_node.network import Network
 from k3s_node.registries import Registries
 
 
@@ -128,3 +129,12 @@ def test_packets_carry_names_and_addresses():
     assert packets.addresses(counted) == ["10.0.0.9"]
     with pytest.raises(ValueError, match="truncated"):
         packets.question(packet[:14])
+
+
+def test_a_pods_address_is_not_given_again_at_once():
+    network = Network()
+    first = network._free()
+    assert network._free() != first  # the first was given back, and yet the next one has its turn
+    everyone = {network._free() for _ in range(252)}
+    assert first in everyone
+    assert everyone <= set(range(2, 255))

@@ -26,6 +26,7 @@ class Network:
 
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}
+        self._last = 1
         self._making: dict[str, asyncio.Task[None]] = {}
         self._rules: set[tuple[str, int, int, str]] = set()
 
@@ -57,12 +58,18 @@ class Network:
 
     async def attach(self, uid: str, hostname: str) -> str:
         """Make the pod's namespaces; returns its address. Cancelled in the middle, it goes on until they are whole."""
-        used = set(self._taken.values())
-        number = self._taken[uid] = next(each for each in range(2, 255) if each not in used)
+        number = self._taken[uid] = self._free()
         address = str(PODS[number])
         making = self._making[uid] = asyncio.create_task(asyncio.to_thread(self._attach, number, address, hostname))
         await asyncio.shield(making)
         return address
+
+    def _free(self) -> int:
+        """The next number in turn: to one just given back, the node's neighbour table still has the old pod's MAC."""
+        used = set(self._taken.values())
+        in_turn = (*range(self._last + 1, 255), *range(2, self._last + 1))
+        self._last = next(each for each in in_turn if each not in used)
+        return self._last
 
     def _attach(self, number: int, address: str, hostname: str) -> None:
         space, outside = _space(number), f"veth{number}"
