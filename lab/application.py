@@ -84,7 +84,7 @@ class Application:
                 "LAB-APP-01",
                 f"Pod {name} does not come up: {workload.trouble(stuck)}",
                 evidence="\n".join(self._about(name)),
-                hint=f"kubectl -n {namespace} logs {name} --previous\nMend it, commit and push.",
+                hint=f"kubectl -n {namespace} describe pod {name}\nMend it, commit and push.",
             )
         seen = ((pod["metadata"]["name"], workload.trouble(pod)) for pod in pods)
         return "; ".join(f"{name}: {text}" for name, text in seen if text)

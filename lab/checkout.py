@@ -13,7 +13,7 @@ from lab.model import Endpoints
 from lab.settings import Settings
 from lab.state import State
 
-_TOKEN = "root-token"
+_TOKEN = "root-token"  # noqa: S105 - the name of the file
 """The secret that every engine keeps root's token in, and puts a new one when it had to be made."""
 _BRANCHES = "+refs/heads/*:refs/heads/*"
 
