@@ -17,6 +17,11 @@ from lab.console import Console
 from lab.errors import Interrupted, LabError, defect
 
 _DRAIN = 5.0
+_LEFT = (
+    b"\xe2\x9c\x97 Error  Interrupted before everything that ran had ended. [LAB-STOP-01]\n"
+    b"  \xe2\x86\x92 Run the same again; it continues where it stopped.\n"
+)
+"""What is said then: bytes, because whoever holds the console's lock may be what does not end."""
 
 
 def list_tasks(groups: Mapping[str, Sequence[tuple[str, str | None]]], environ: Mapping[str, str]) -> None:
@@ -61,6 +66,7 @@ def _interruptible(stop: threading.Event, last_words: Callable[[], None]) -> Ite
 
     def leave() -> None:
         last_words()
+        os.write(2, _LEFT)
         os._exit(Interrupted.exit_code)
 
     patience = threading.Timer(_DRAIN, leave)

@@ -10,6 +10,8 @@ from lab.errors import Interrupted, LabError, UsageError
 
 _TAIL = 64 * 1024
 """How much of a text is looked at, from its end: a log tells its news there."""
+_PULLS = "LAB-IMAGE-"
+"""Codes of images that the lab pulls itself: a registry's words mean something else there than in a pipeline or pod."""
 
 
 def recognise(kind: str, text: str) -> list[Cause]:
@@ -57,7 +59,8 @@ def with_remedy(error: LabError) -> LabError:
     What it says already is not repeated. Changes the error itself, so that its traceback stays.
     """
     said = str(error)
-    known = [found.text for found in problems([Evidence("text", said)]) if found.code not in said]
+    seen = () if error.code.startswith(_PULLS) else problems([Evidence("text", said)])
+    known = [found.text for found in seen if found.code not in said]
     if not known and "invoke explain" not in said and not isinstance(error, (UsageError, Interrupted)):
         known = [f"invoke explain {error.code}"] if find(error.code) else []
     error.hint = "\n".join(line for line in (error.hint, *known) if line)

@@ -221,6 +221,8 @@ def test_an_error_from_anywhere_gets_the_remedy_of_what_its_text_shows():
 
 
 def test_an_error_of_no_known_cause_leads_to_its_own_entry():
+    pull = LabError("LAB-IMAGE-14", "x has no y.", evidence="manifest unknown", hint="Check images: in lab.yaml.")
+    assert with_remedy(pull).hint == "Check images: in lab.yaml.\ninvoke explain LAB-IMAGE-14"
     assert with_remedy(LabError("LAB-GIT-02", "`git fetch` failed.")).hint == "invoke explain LAB-GIT-02"
 
 
