@@ -76,6 +76,13 @@ def test_another_gitlab_rb_is_noticed_and_gitlab_configured_anew(lab: DockerLab,
     assert lab.up() == 0
 
 
+def test_a_gitlab_rb_that_was_not_applied_to_the_end_is_applied(lab: DockerLab) -> None:
+    (lab.home / ".lab/gitlab-rb.json").write_text('{"applied": false}')  # a failure or a kill in `reconfigure`
+    done = {one["step"]: one["detail"] for one in lab.documents("up", timeout=400) if one.get("state") == "done"}
+    assert done == {"gitlab": "configured anew"}
+    assert lab.up() == 0
+
+
 def test_without_the_mirror_a_node_cannot_pull(lab: DockerLab, engine: docker.DockerClient) -> None:
     node = lab.container(engine, "server-0")
     bend(node, "/etc/rancher/k3s/registries.yaml", r"http://gitlab\.lab\.test", "https://gitlab.lab.test")

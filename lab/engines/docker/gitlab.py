@@ -26,6 +26,8 @@ _FILE = "/etc/gitlab/gitlab.rb"
 _EMBEDDED = "/opt/gitlab/embedded/bin"
 """Where the image has a curl in any case."""
 _RECONFIGURED = "gitlab Reconfigured!"
+_APPLYING = "gitlab-rb"
+"""Fact that stands while the container holds a gitlab.rb that GitLab has not taken yet, after a failure or kill too."""
 _STOP = 110
 """Seconds that GitLab gets to end its services."""
 _RECONFIGURE = 600
@@ -120,6 +122,8 @@ class GitLab:
             return Needed("it was made from other settings")
         if containers.take(self._site, container, _FILE) != self._configuration():
             return Needed("gitlab.rb has changed")
+        if self._site.state.fact(_APPLYING):
+            return Needed("gitlab.rb was not applied")
         if containers.state(container) != "running":
             return Needed(f"it is {containers.state(container)}")
         return Satisfied(f"{self._site.gitlab}, {self._network.gitlab}")
@@ -136,13 +140,16 @@ class GitLab:
         done = "started" if container is not None else "created"
         container = container or self._create()
         changed = containers.take(self._site, container, _FILE) != self._configuration()
+        changed = changed or bool(self._site.state.fact(_APPLYING))
         if changed:
+            self._site.state.put_fact(_APPLYING, {"applied": False})
             containers.put(self._site, container, _FILE, self._configuration())
         before = containers.state(container)
         if before != "running":
             containers.start(self._site, container)
         if before not in ("running", "paused"):
-            return done  # a boot reads gitlab.rb
+            self._site.state.put_fact(_APPLYING, None)  # a boot reads gitlab.rb
+            return done
         if not changed:
             return "runs already" if before == "running" else "unpaused"
         context.report("gitlab-ctl reconfigure, some minutes")
@@ -172,6 +179,7 @@ class GitLab:
                 "LAB-GITLAB-20", "GitLab does not take its new configuration.", evidence=ran.output[-2000:],
                 hint="Mend gitlab/gitlab.rb, then run `invoke up` again.",
             )  # fmt: skip
+        self._site.state.put_fact(_APPLYING, None)
         return "configured anew"
 
     def _probe_ready(self, _context: StepContext) -> Probe:

@@ -16,6 +16,7 @@ from lab.engines.base import LogSource
 from lab.engines.docker import containers, images, sizes
 from lab.engines.docker.network import Network
 from lab.engines.docker.site import Site
+from lab.errors import UsageError
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 
@@ -133,7 +134,7 @@ class Runner:
 
     def _configuration(self, token: str) -> str:
         """config.toml as GitLab Runner reads it."""
-        return assets.render(
+        text = assets.render(
             "runner/config.toml",
             name=self._site.settings.name,
             url=self._site.gitlab,
@@ -147,6 +148,7 @@ class Runner:
             volumes=json.dumps(["/cache", f"{self._site.names.dind}:/etc/docker:ro"]),
             environment=json.dumps([f"{name}={value}" for name, value in images.build_arguments(self._site).items()]),
         )
+        return checked(text)
 
     def _wrong(self) -> str:
         """Why the runner cannot work; empty when it can."""
@@ -170,6 +172,22 @@ class Runner:
     def _act(self, _context: StepContext) -> str:
         self.attach(self._site.state.secret(TOKEN) or "")
         return "started"
+
+
+def checked(text: str) -> str:
+    """The text of config.toml, which the runner would not start with otherwise.
+
+    Raises:
+        UsageError: it is no TOML.
+    """
+    try:
+        tomllib.loads(text)
+    except ValueError as error:
+        raise UsageError(
+            "LAB-RUNNER-09", "runner/config.toml is not valid TOML.", evidence=str(error),
+            hint="Mend it; `git diff runner/config.toml` shows what was changed.",
+        ) from error  # fmt: skip
+    return text
 
 
 def _label(thing: Any) -> str:
