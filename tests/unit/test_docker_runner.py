@@ -12,3 +12,7 @@ def test_a_configuration_that_the_runner_could_not_read_is_refused_with_its_plac
         runner.checked("concurrent = 1\nnonsense = ]\nmore = 2")
     assert raised.value.code == "LAB-RUNNER-09"
     assert "line 2" in raised.value.evidence
+
+
+def test_a_token_is_known_by_its_label():
+    assert runner.shortened("glrt-abcdefghijkl") == runner.shortened("abcdefghi") == "abcdefghi"

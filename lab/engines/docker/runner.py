@@ -32,6 +32,8 @@ _STOP = 35
 """Seconds until running jobs are given up; the runner's own shutdown_timeout is 30."""
 _JOBS = "com.gitlab.gitlab-runner.runner.id"
 """Label that the runner puts on containers and volumes of its jobs; the value begins the runner's token."""
+_RUNNERS = "runners"
+"""Fact with the shortened tokens of every runner this lab had: `reset` makes a new one, the old one's volumes stay."""
 _SHORT = 9
 """Characters of a token in that label (helpers.ShortenToken)."""
 
@@ -60,6 +62,7 @@ class Runner:
             containers.remove(self._site, self._site.names.runner, patience=_STOP)
             container = None
         container = container or self._create()
+        self._site.state.put_fact(_RUNNERS, {"tokens": sorted({*self._known(), shortened(token)})})
         containers.put(self._site, container, _FILE, self._configuration(token))
         with self._site.daemon.asking(f"start {container.name}"):
             container.restart(timeout=_STOP)
@@ -103,14 +106,18 @@ class Runner:
         return {"runner": containers.log(self._site, self._site.names.runner)}
 
     def _jobs(self, kind: str, **more: Any) -> list[Any]:
-        """Containers or volumes of this runner's jobs."""
-        token = self._site.state.secret(TOKEN)
-        if not token:
+        """Containers or volumes of the jobs of this lab's runners."""
+        known = self._known()
+        if not known:
             return []
-        short = token.removeprefix("glrt-")[:_SHORT]
         with self._site.daemon.asking(f"list {kind} of jobs"):
             found = getattr(self._site.daemon.client, kind).list(filters={"label": _JOBS}, **more)
-        return [thing for thing in found if _label(thing).removeprefix("glrt-").startswith(short)]
+        return [thing for thing in found if shortened(_label(thing)) in known]
+
+    def _known(self) -> set[str]:
+        """The shortened tokens of the runners that this lab had and has."""
+        token, fact = self._site.state.secret(TOKEN), self._site.state.fact(_RUNNERS) or {}
+        return {*fact.get("tokens", ()), shortened(token or "")} - {""}
 
     def _wanted(self) -> dict[str, Any]:
         """What the container is created from."""
@@ -188,6 +195,11 @@ def checked(text: str) -> str:
             hint="Mend it; `git diff runner/config.toml` shows what was changed.",
         ) from error  # fmt: skip
     return text
+
+
+def shortened(token: str) -> str:
+    """A runner's token as the labels of its jobs carry it."""
+    return token.removeprefix("glrt-")[:_SHORT]
 
 
 def _label(thing: Any) -> str:
