@@ -18,7 +18,7 @@ from wire import wire
 
 from lab.cluster import MANAGER
 from lab.emulator import tls
-from lab.engines.docker import argocd_manifest, downloads
+from lab.engines.docker import argocd_install, argocd_manifest, downloads
 from lab.engines.docker.argocd_install import MANIFEST_MANAGER, ArgoCdInstall
 from lab.engines.docker.site import Site
 from lab.errors import LabError, TimedOut
@@ -326,7 +326,8 @@ def test_argocd_is_there_when_both_ways_in_answer_as_themselves(install, objects
         (((200, "ok"), (503, "no available server")), "the webhook's route answers 503"),
     ],
 )
-def test_another_answer_is_none(install, objects, doors, answers, seen):
+def test_another_answer_is_none(install, objects, doors, answers, seen, monkeypatch):
+    monkeypatch.setattr(argocd_install, "_RESTART", 0.0)
     running(objects, "argocd-server")
     doors.healthz, doors.webhook = answers
     with pytest.raises(TimedOut) as caught:

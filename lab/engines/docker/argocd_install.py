@@ -20,14 +20,16 @@ from lab.engines.docker import argocd_manifest, containers, downloads, images, s
 from lab.engines.docker.argocd_manifest import Manifest
 from lab.engines.docker.cluster import check, troubles
 from lab.engines.docker.site import Site
-from lab.errors import UsageError
+from lab.errors import TimedOut, UsageError
 from lab.model import Check
 from lab.plan import Needed, Probe, Satisfied, Step, StepContext
 from lab.remote import Answer, RemoteError, fetch, patient
-from lab.waiting import Pending
+from lab.waiting import Pending, wait_until
 
 MANIFEST_MANAGER = "lab-argocd-manifest"
 _FILE = "argo-cd"
+_RESTART = 5.0
+"""Seconds that a restart of argocd-server within its process may take."""
 _REDIS = 'secret "argocd-redis" not found'
 _FACT = "argocd-manifest"
 _PARAMETERS, _INGRESS = "k8s/argocd/parameters.yaml", "k8s/argocd/ingress.yaml"
@@ -70,12 +72,21 @@ class ArgoCdInstall:
         ]  # fmt: skip
 
     def health(self) -> Sequence[Check]:
-        """Whether all of it is available and reachable."""
+        """Whether all of it is available and reachable.
+
+        argocd-server restarts itself for a moment when its secret changes (contracts F.2): one refusal says little.
+        """
         try:
-            seen: str | Pending = self._serves()
-        except RemoteError as error:
-            seen = Pending(error.problem)
+            seen: str | Pending = wait_until("Argo CD", self._seen, timeout=_RESTART, interval=0.2)
+        except TimedOut as error:
+            seen = Pending(error.evidence.removeprefix("last seen: "))
         return [check("engine.argocd", "Argo CD", seen)]
+
+    def _seen(self) -> str | Pending:
+        try:
+            return self._serves()
+        except RemoteError as error:
+            return Pending(error.problem)
 
     def stop(self) -> str:
         """It stops with the cluster."""
