@@ -160,6 +160,12 @@ def test_a_second_look_is_satisfied_and_applies_nothing(install, objects, fake):
     assert len(applied(fake)) == before
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Nothing restarts here that a check had to wait for."""
+    monkeypatch.setattr(argocd_install, "_RESTART", 0.0)
+
+
 @pytest.mark.parametrize(
     ("path", "change", "why"),
     [
@@ -326,8 +332,8 @@ def test_argocd_is_there_when_both_ways_in_answer_as_themselves(install, objects
         (((200, "ok"), (503, "no available server")), "the webhook's route answers 503"),
     ],
 )
-def test_another_answer_is_none(install, objects, doors, answers, seen, monkeypatch):
-    monkeypatch.setattr(argocd_install, "_RESTART", 0.0)
+@pytest.mark.usefixtures("impatient")
+def test_another_answer_is_none(install, objects, doors, answers, seen):
     running(objects, "argocd-server")
     doors.healthz, doors.webhook = answers
     with pytest.raises(TimedOut) as caught:
